@@ -1,0 +1,1 @@
+"""Prunus, the compiler: graph in, graph out."""

@@ -1,0 +1,1 @@
+"""Read-only analyses: Model in, facts out."""

@@ -1,0 +1,60 @@
+"""Calibration and test data: an `.npz` with `x` (and `y`), or one array per model input under the input's own name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import UsageError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples for a model's inputs, keyed by plain input name, sample dimension first; labels where known."""
+
+    inputs: Mapping[str, Array]
+    labels: Array | None = None
+    source: str = ""
+    _size: int = field(init=False, repr=False, default=0)
+
+    def __post_init__(self) -> None:
+        sizes = {len(array) for array in self.inputs.values()}
+        if self.labels is not None:
+            sizes.add(len(self.labels))
+        if len(sizes) != 1:
+            raise UsageError(
+                "The arrays of the data set have different numbers of samples.",
+                code="data-length-mismatch",
+                where=self.source or None,
+                why=f"Sample counts found: {sorted(sizes)}.",
+                hint="Give every array the same first dimension.",
+            )
+        object.__setattr__(self, "_size", sizes.pop())
+
+    def __len__(self) -> int:
+        return self._size
+
+    def take(self, index: Sequence[int] | slice | Array) -> Data:
+        """The chosen samples."""
+        labels = None if self.labels is None else self.labels[index]
+        return Data({name: array[index] for name, array in self.inputs.items()}, labels, self.source)
+
+    def first(self, count: int) -> Data:
+        return self.take(slice(0, count))
+
+    def batches(self, size: int) -> Iterator[dict[str, Array]]:
+        """Input feeds of at most `size` samples, in order."""
+        for start in range(0, len(self), size):
+            yield {name: array[start : start + size] for name, array in self.inputs.items()}
+
+    def split(self, calibration: int, seed: int = 0) -> tuple[Data, Data]:
+        """(calibration, scoring): disjoint, seeded; `calibration` samples in the first, the rest in the second."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.take(np.sort(order[:calibration])), self.take(np.sort(order[calibration:]))
+

@@ -1,0 +1,1 @@
+"""Reading, owning and editing ONNX models."""

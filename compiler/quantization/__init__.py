@@ -1,0 +1,1 @@
+"""Post-training quantization to standard QDQ ONNX."""

@@ -1,0 +1,1 @@
+"""The report: JSON contract and offline HTML page."""

@@ -1,0 +1,128 @@
+"""The report's JSON schema as typed models. A stable contract: fields may be added, never renamed or removed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "prunus.report/1"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelInfo(_Record):
+    """The model as the user gave it. `name` is the file's own, untrusted; `sha256` is that of its bytes."""
+
+    name: str
+    sha256: str
+    inputs: dict[str, list[int | None]]
+    outputs: dict[str, list[int | None]]
+
+
+class TargetInfo(_Record):
+    backend: str
+    scheme: str
+    formats: dict[str, Any]
+
+
+class DeviceInfo(_Record):
+    name: str
+    kind: str
+    title: str
+
+
+class NoteInfo(_Record):
+    code: str
+    text: str
+    where: str = ""
+    hint: str = ""
+
+
+class PassInfo(_Record):
+    name: str
+    seconds: float
+    changed: bool
+    notes: list[NoteInfo] = Field(default_factory=list)
+
+
+class Accuracy(_Record):
+    """`metric` is `top1` when labels were given, `agreement` (of the decision with the original) otherwise."""
+
+    metric: str
+    before: float
+    after: float
+    samples: int
+
+
+class Fidelity(_Record):
+    """The compiled result beside its references.
+
+    `sqnr_db`, `max_abs_error`, `agreement`: artefact (or reference) against the original float model on the outputs.
+    `exact_fraction`: integer elements of the artefact that equal the integer reference, or null when not executed.
+    """
+
+    sqnr_db: float | None
+    max_abs_error: float
+    agreement: float
+    exact_fraction: float | None
+    reference: str
+    compared_elements: int = 0
+
+
+class Size(_Record):
+    params_before: int
+    params_after: int
+    macs_before: int
+    macs_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+class EstimateInfo(_Record):
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    basis: Literal["measured", "synthesised", "modelled"]
+    source: str
+
+
+class LayerInfo(_Record):
+    name: str
+    op: str
+    macs: int
+    density: float
+    bits: str
+    placement: str
+    reason: str
+    cost: dict[str, float] = Field(default_factory=dict)
+    sqnr_db: float | None = None
+
+
+class Verdict(_Record):
+    """`met`: every bound held. `binding`: the bound that decides. `why`: in words."""
+
+    met: bool
+    binding: str
+    why: str
+
+
+class ReportData(_Record):
+    """report.json. The only field that differs between two equal runs is `provenance.created` and the seconds."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    model: ModelInfo
+    target: TargetInfo
+    device: DeviceInfo
+    passes: list[PassInfo]
+    accuracy: Accuracy | None
+    fidelity: Fidelity | None
+    size: Size
+    estimate: list[EstimateInfo]
+    layers: list[LayerInfo]
+    verdict: Verdict
+    provenance: dict[str, Any]

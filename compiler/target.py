@@ -1,0 +1,113 @@
+"""The contract between the compiler and a kind of hardware.
+
+A target is found by name through the entry-point group `prunus.targets`; third parties take the same path.
+`driver.compile` receives the object, never the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from .integer.graph import Graph, IntType, Scheme
+from .model.workload import Workload
+from .quantity import Estimate, Quantity
+
+Placement = Literal["integer", "float", "host", "unsupported"]
+Progress = Callable[[str, float], None]  # (what is being done, fraction 0..1)
+Outputs = dict[str, npt.NDArray[Any]]
+
+
+def no_progress(_what: str, _fraction: float) -> None:
+    """The default `Progress`: says nothing."""
+
+
+@dataclass(frozen=True)
+class Formats:
+    """What a device wants from compression. `reasons` gives, per field name, why."""
+
+    scheme: Scheme = "f32"
+    requant_bits: int = 31  # of the multiplier, for scheme `fixed`
+    activation: IntType = "u8"  # type of activations that are not known to be non-negative (those are u8 where allowed)
+    unsigned_after_relu: bool = True
+    zero_point: Literal["affine", "zero"] = "affine"
+    per_channel: bool = True
+    weight_bits: int = 8
+    activation_bits: int = 8
+    block: tuple[int, int] | None = None  # (output channels, input channels) of a sparse block that the device skips
+    channel_multiple: int = 1
+    softmax: Literal["float", "integer", "host"] = "float"
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where one layer runs, and why. `layer` is the plain name of an operator of the integer graph."""
+
+    layer: str
+    placement: Placement
+    reason_code: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One board or chip. `data` is the validated device file; `resources` maps keys of `quantity.UNITS` to amounts."""
+
+    name: str
+    kind: Literal["fpga", "cpu", "gpu", "mcu", "asic"]
+    backend: str
+    title: str
+    resources: Mapping[str, Quantity] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a lowering wrote. `files` are paths relative to `root`; `manifest` is JSON-ready data about them."""
+
+    root: Path
+    files: tuple[str, ...]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    costs: Mapping[str, Quantity] = field(default_factory=dict)  # measured or synthesised while lowering
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The answer of `Target.run` for an artefact that was built but cannot be executed here."""
+
+    reason: str
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A backend bound to no device; every method takes the device it is asked about."""
+
+    name: str
+
+    def formats(self, device: Device) -> Formats:
+        """What quantization and pruning must respect."""
+        ...
+
+    def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
+        """One estimate per workload. Cheap: it is asked thousands of times while searching."""
+        ...
+
+    def check(self, graph: Graph, device: Device) -> list[Finding]:
+        """What runs where, before anything is built; one finding per operator, graph order."""
+        ...
+
+    def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
+        """Writes the artefact under `out` (an existing, empty folder). Raises UnsupportedError or ToolError."""
+        ...
+
+    def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
+        """Executes the artefact on a batch. Returns every integer tensor that it can show, and the graph outputs that
+        it computes, by name of the integer graph; what the host computes after it (a terminal Softmax) is left out."""
+        ...

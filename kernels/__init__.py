@@ -1,0 +1,1 @@
+"""Integer kernels: portable C11 behind a small Python binding."""

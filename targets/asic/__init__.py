@@ -1,0 +1,1 @@
+"""ASIC cost model: workload to cycles, energy, area."""

@@ -1,0 +1,113 @@
+"""The device catalogue: boards and chips as TOML files, each constant with unit and source."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..compiler.errors import ToolError, UsageError
+from ..compiler.quantity import Quantity
+from ..compiler.target import Device, Target
+
+ENTRY_POINTS = "prunus.targets"
+
+
+class Constant(BaseModel):
+    """One physical constant. `low` and `high` default to the value itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    value: float
+    unit: str
+    source: str = Field(min_length=3)
+    low: float | None = None
+    high: float | None = None
+
+    def quantity(self) -> Quantity:
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        return Quantity(self.value, low, high, self.unit, "modelled", self.source)
+
+
+class DeviceFile(BaseModel):
+    """One file of `devices/`. `settings` are identifiers that a backend needs (part numbers, flags): not physics."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    kind: Literal["fpga", "cpu", "gpu", "mcu", "asic"]
+    title: str
+    backend: str
+    backends: tuple[str, ...] = ()
+    resources: Mapping[str, Constant] = Field(default_factory=dict)
+    constants: Mapping[str, Constant] = Field(default_factory=dict)
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+    def device(self, backend: str) -> Device:
+        return Device(
+            name=self.name,
+            kind=self.kind,
+            backend=backend,
+            title=self.title,
+            resources={key: constant.quantity() for key, constant in sorted(self.resources.items())},
+            data={
+                **{key: constant.quantity() for key, constant in sorted(self.constants.items())},
+                **dict(sorted(self.settings.items())),
+            },
+        )
+
+
+@cache
+def device_files() -> Mapping[str, DeviceFile]:
+    """All devices by name, sorted."""
+    folder = files(__package__) / "devices"
+    found: dict[str, DeviceFile] = {}
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            found[entry.name[:-5]] = parse_device(entry.read_text(encoding="utf-8"), entry.name)
+    return found
+
+
+def parse_device(text: str, where: str) -> DeviceFile:
+    """Validates one device file. Raises UsageError that names the key at fault."""
+    try:
+        return DeviceFile.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise UsageError("A device file is not valid.", code="device-file", where=where, why=str(error)) from error
+
+
+def backends() -> Mapping[str, Target]:
+    """One target object per backend, from the entry points, sorted by name."""
+    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return {point.name: point.load()() for point in found}
+
+
+def resolve(spec: str) -> tuple[Target, Device]:
+    """`[backend:]DEVICE` -> target and device. Raises UsageError with the nearest names for a typo."""
+    backend, _, name = spec.rpartition(":")
+    known = device_files()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        raise UsageError(
+            f"There is no device called '{name[:64]}'.",
+            code="unknown-device",
+            why="It is not in the catalogue.",
+            hint=f"Did you mean {' or '.join(near)}?" if near else "`prunus targets` lists all devices.",
+        )
+    entry = known[name]
+    backend = backend or entry.backend
+    if backend not in {entry.backend, *entry.backends}:
+        raise UsageError(
+            f"The device '{name}' has no backend '{backend[:64]}'.",
+            code="unknown-backend",
+            hint=f"Backends of this device: {', '.join(dict.fromkeys((entry.backend, *entry.backends)))}.",
+        )
+    points = entry_points(group=ENTRY_POINTS, name=backend)
+    if not points:
+        raise ToolError(f"The backend '{backend}' is not installed.", code="missing-backend")
+    return next(iter(points)).load()(), entry.device(backend)

@@ -1,0 +1,1 @@
+"""Apache TVM target: integer graph to Relax, with the kernels inside."""
