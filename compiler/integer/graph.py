@@ -292,9 +292,15 @@ class QResize(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Quantize(Op):
-    """Float to integer: clip(rint(fl(x / s)) + z, qmin, qmax); a true division in float32."""
+    """Float to integer: clip(rint(fl(x / scale)) + zero_point, qmin, qmax); a true division in float32.
+
+    `scale` and `zero_point` are the output type's own, except where a preprocessing (subtract a mean, divide by a
+    range) was folded into them. Integer inputs are converted to float32 first.
+    """
 
     kind: ClassVar[str] = "quantize"
+    scale: float
+    zero_point: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

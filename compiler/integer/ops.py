@@ -235,10 +235,10 @@ def _resize(graph: ir.Graph, op: ir.QResize, x: Array) -> Array:
 
 def _quantize(graph: ir.Graph, op: ir.Quantize, x: Array) -> Array:
     out = graph.quant(op.output)
-    scaled = np.rint(x.astype(np.float32) / np.float32(out.scale))
+    scaled = np.rint(x.astype(np.float32) / np.float32(op.scale))
     # beyond +-2^24 every value saturates; clamping first keeps the conversion to int defined
     value = np.clip(scaled, -(2.0**24), 2.0**24).astype(np.int64)
-    return saturate(value, out.zero_point, out.qmin, out.qmax, out.dtype)
+    return saturate(value, op.zero_point, out.qmin, out.qmax, out.dtype)
 
 
 def _dequantize(graph: ir.Graph, op: ir.Dequantize, x: Array) -> Array:
