@@ -57,4 +57,3 @@ class Data:
         """(calibration, scoring): disjoint, seeded; `calibration` samples in the first, the rest in the second."""
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(np.sort(order[:calibration])), self.take(np.sort(order[calibration:]))
-

@@ -32,7 +32,12 @@ class Session:
     """
 
     def __init__(
-        self, model: Model | onnx.ModelProto, fetch: Sequence[str] | None = None, *, optimise: bool = True, threads: int = 2
+        self,
+        model: Model | onnx.ModelProto,
+        fetch: Sequence[str] | None = None,
+        *,
+        optimise: bool = True,
+        threads: int = 2,
     ) -> None:
         proto = model.to_proto() if isinstance(model, Model) else model
         self.outputs = list(fetch) if fetch is not None else [value.name for value in proto.graph.output]
@@ -64,7 +69,9 @@ class Session:
         for start in range(0, count, size):
             piece = {name: np.ascontiguousarray(feeds[name][start : start + size]) for name in self.inputs}
             pieces.append(self._session.run(self.outputs, piece))
-        return {name: np.concatenate(parts) for name, parts in zip(self.outputs, zip(*pieces, strict=True), strict=True)}
+        return {
+            name: np.concatenate(parts) for name, parts in zip(self.outputs, zip(*pieces, strict=True), strict=True)
+        }
 
 
 def run_model(

@@ -132,7 +132,9 @@ class Linear(Fused):
 
     weight: npt.NDArray[np.int8]
     bias: npt.NDArray[np.int32]
-    weight_scale: npt.NDArray[np.float32]  # one entry or one per output channel; for reports and for real-valued targets
+    weight_scale: npt.NDArray[
+        np.float32
+    ]  # one entry or one per output channel; for reports and for real-valued targets
     weight_bits: int = 8
 
 

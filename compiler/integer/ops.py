@@ -157,9 +157,7 @@ def _add(graph: ir.Graph, op: ir.QAdd, a: Array, b: Array) -> Array:
         return _finish(graph, op, _round_f32(left.astype(np.float32) * m[0] + right.astype(np.float32) * m[1]))
     # fixed has one common shift; for pow2 the operand with the smaller shift moves left until both agree
     common = int(requant.shift.max())
-    scaled = [
-        x * (int(requant.multiplier[i]) << (common - int(requant.shift[i]))) for i, x in enumerate((left, right))
-    ]
+    scaled = [x * (int(requant.multiplier[i]) << (common - int(requant.shift[i]))) for i, x in enumerate((left, right))]
     return _finish(graph, op, round_shift(scaled[0] + scaled[1], np.asarray(common)))
 
 
