@@ -10,10 +10,24 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
+from onnxruntime.capi import onnxruntime_pybind11_state as _ort_errors
+
 from .errors import InvalidModelError
 from .model.model import Model
 
 Array = npt.NDArray[Any]
+
+# onnxruntime's errors share no base class of their own
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    _ort_errors.Fail,
+    _ort_errors.InvalidArgument,
+    _ort_errors.InvalidGraph,
+    _ort_errors.InvalidProtobuf,
+    _ort_errors.NotImplemented,
+    _ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
 
 
 def expose(proto: onnx.ModelProto, fetch: Sequence[str]) -> onnx.ModelProto:
@@ -51,7 +65,7 @@ class Session:
         try:
             data = expose(proto, self.outputs).SerializeToString()
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  (onnxruntime raises unrelated pybind types)
+        except RUNTIME_ERRORS as error:
             raise InvalidModelError(
                 "onnxruntime does not load the model.", code="runtime-rejects-model", why=str(error)[:2000]
             ) from error

@@ -59,7 +59,7 @@ def staged(out: Path) -> Iterator[Path]:
     An earlier result of Prunus under `out` is replaced as a whole. Raises UsageError when `out` holds other files,
     LimitError when another run is writing to it, ToolError when the place cannot be written.
     """
-    out = Path(os.path.abspath(out))
+    out = out.absolute()
     _refuse_foreign(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

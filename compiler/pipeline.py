@@ -40,7 +40,7 @@ class Pipeline:
     def __init__(self, passes: Sequence[Pass]) -> None:
         self.passes = tuple(passes)
         for each in self.passes:
-            unknown = set((*each.requires, *each.ensures)) - PROPERTIES.keys()
+            unknown = {*each.requires, *each.ensures} - PROPERTIES.keys()
             if unknown:
                 raise UsageError(
                     f"The pass '{each.name}' names unknown properties: {', '.join(sorted(unknown))}.",

@@ -1,0 +1,145 @@
+"""Proof and measurement of one compilation: accuracy, fidelity, and equality of the artefact with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .analysis.parity import compare
+from .data import Data
+from .executor import Session
+from .integer import ops
+from .integer.graph import Dequantize, Graph, Island
+from .model.model import Model
+from .report.schema import Accuracy, Fidelity
+from .target import Artifact, Emitted, Target
+
+Array = npt.NDArray[Any]
+Metric = Callable[[Array, Array], float]  # (outputs [n, ...], labels [n]) -> score, higher is better
+
+ISLAND_TOLERANCE = 1e-5  # absolute, of float islands
+
+
+def top1(outputs: Array, labels: Array) -> float:
+    """Share of samples whose largest output is the label. outputs: [n, classes]; labels: [n]."""
+    return float(np.mean(outputs.reshape(len(outputs), -1).argmax(axis=1) == labels.reshape(-1)))
+
+
+def decisions_agree(reference: Array, candidate: Array) -> float:
+    """Share of samples with the same argmax."""
+    return top1(candidate, reference.reshape(len(reference), -1).argmax(axis=1))
+
+
+def logits_name(model: Model, output: str) -> str:
+    """The value before a terminal Softmax, or the output itself: what fidelity is measured on."""
+    value = next(value for value in model.graph.outputs if value.name == output)
+    node = value.producer()
+    if node is not None and node.op_type in ("Softmax", "LogSoftmax") and node.inputs[0] is not None:
+        return str(node.inputs[0].name)
+    return output
+
+
+def graph_logits_name(graph: Graph, output: str) -> str:
+    """The same in the integer graph: the float tensor that enters the terminal Softmax island."""
+    op = graph.producers.get(output)
+    return op.inputs[0] if isinstance(op, Island) and op.reason == "terminal-softmax" else output
+
+
+def run_reference(graph: Graph, data: Data, batch: int = 16) -> dict[str, Array]:
+    """Graph outputs and logits of the integer reference over a data set."""
+    wanted = dict.fromkeys((*graph.outputs, *(graph_logits_name(graph, name) for name in graph.outputs)))
+    parts: dict[str, list[Array]] = {name: [] for name in wanted}
+    for feeds in data.batches(batch):
+        values = ops.run(graph, feeds, keep=True)
+        for name, found in parts.items():
+            found.append(values[name])
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracy and fidelity of the integer reference against the original model on the same samples."""
+
+    accuracy: Accuracy | None
+    fidelity: Fidelity
+
+
+def measure(original: Model, graph: Graph, data: Data, metric: Metric | None = None) -> Measured:
+    """Runs both on the scoring data. Several outputs: the first decides accuracy, all count for fidelity."""
+    outputs = [str(value.name) for value in original.graph.outputs]
+    logits = {name: logits_name(original, name) for name in outputs}
+    before = Session(original, list(dict.fromkeys([*outputs, *logits.values()]))).run(data.inputs)
+    after = run_reference(graph, data)
+    pairs = [(before[logits[name]], after[graph_logits_name(graph, out)]) for name, out in zip(outputs, graph.outputs, strict=True)]
+    parities = [compare(old, new) for old, new in pairs]
+    finite = [parity.sqnr_db for parity in parities if np.isfinite(parity.sqnr_db)]
+    first_old, first_new = before[outputs[0]], after[graph.outputs[0]]
+    fidelity = Fidelity(
+        sqnr_db=min(finite) if finite else None,
+        max_abs_error=max(parity.max_abs_error for parity in parities),
+        agreement=decisions_agree(first_old, first_new),
+        exact_fraction=None,
+        reference="original float model in onnxruntime, values before a terminal Softmax",
+    )
+    return Measured(_accuracy(first_old, first_new, data, metric), fidelity)
+
+
+def _accuracy(before: Array, after: Array, data: Data, metric: Metric | None) -> Accuracy | None:
+    if data.labels is None and metric is None:
+        score = decisions_agree(before, after)
+        return Accuracy(metric="agreement", before=1.0, after=score, samples=len(data))
+    labels = data.labels if data.labels is not None else np.zeros(len(data))
+    score_of = metric or top1
+    name = "top1" if metric is None else getattr(metric, "__name__", "custom")
+    return Accuracy(
+        metric=name, before=score_of(before, labels), after=score_of(after, labels), samples=len(data)
+    )
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """How the artefact compares with the integer reference. `fraction` is None when it could not be executed here."""
+
+    fraction: float | None
+    elements: int
+    tensors: int
+    samples: int
+    island_error: float
+    worst: str = ""
+    reason: str = ""
+
+
+def verify_artifact(target: Target, artifact: Artifact, graph: Graph, data: Data) -> Exactness:
+    """Executes the artefact and compares every integer tensor it shows, element by element, and its float outputs."""
+    found = target.run(artifact, graph, data.inputs)
+    if isinstance(found, Emitted):
+        return Exactness(None, 0, 0, 0, 0.0, reason=found.reason)
+    want = ops.run(graph, data.inputs, keep=True)
+    equal = total = tensors = 0
+    island_error, worst, worst_share = 0.0, "", 1.0
+    for name in sorted(found.keys() & want.keys()):
+        got, expected = np.asarray(found[name]), want[name]
+        if graph.tensors[name].quant is None and not isinstance(graph.producers.get(name), Dequantize):
+            island_error = max(island_error, float(np.abs(got - expected).max(initial=0.0)))
+            continue
+        same = got.reshape(expected.shape) == expected
+        equal, total, tensors = equal + int(same.sum()), total + same.size, tensors + 1
+        if float(same.mean()) < worst_share:
+            worst, worst_share = name, float(same.mean())
+    return Exactness(equal / total if total else None, total, tensors, len(data), island_error, worst)
+
+
+def with_exactness(fidelity: Fidelity, exactness: Exactness) -> Fidelity:
+    """The fidelity record completed by the comparison of the artefact."""
+    return fidelity.model_copy(
+        update={"exact_fraction": exactness.fraction, "compared_elements": exactness.elements}
+    )
+
+
+def budget_misses(budget: Mapping[str, float], costs: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """(key, allowed, found) of every budget that is exceeded."""
+    return [(key, limit, costs[key]) for key, limit in sorted(budget.items()) if key in costs and costs[key] > limit]
