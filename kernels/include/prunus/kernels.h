@@ -10,7 +10,8 @@
  * [-127, 127], biases int32. Nothing here allocates, keeps state, uses floating-point environment or a C library:
  * the portable tier is freestanding C11. The caller has proved that accumulators fit in int32.
  *
- * All functions return PRUNUS_OK or say what is wrong with the arguments before touching the output.
+ * All functions return PRUNUS_OK or say what is wrong with the arguments before touching the output. Outputs must not
+ * overlap inputs. Compile with -ffp-contract=off and without -ffast-math.
  */
 #ifndef PRUNUS_KERNELS_H
 #define PRUNUS_KERNELS_H
@@ -29,8 +30,11 @@ typedef enum prunus_status {
   PRUNUS_OK = 0,
   PRUNUS_E_SHAPE = 1,  /* dimensions that do not fit together */
   PRUNUS_E_TYPE = 2,   /* unknown element type or requantization scheme */
-  PRUNUS_E_RANGE = 3   /* a shift, zero point or clip range outside of the contract */
+  PRUNUS_E_RANGE = 3   /* a multiplier, shift, zero point, index or clip range outside of the contract */
 } prunus_status;
+
+/* What a status means, in English; never NULL. */
+const char *prunus_status_text(prunus_status status);
 
 typedef enum prunus_dtype { PRUNUS_U8 = 0, PRUNUS_S8 = 1 } prunus_dtype;
 typedef enum prunus_scheme { PRUNUS_F32 = 0, PRUNUS_FIXED = 1, PRUNUS_POW2 = 2 } prunus_scheme;
@@ -41,8 +45,9 @@ typedef struct prunus_type {
   int32_t zero_point;
 } prunus_type;
 
-/* F32: multiplier_f32[size]. FIXED: multiplier[size] * 2^-shift[size]. POW2: 2^-shift[size].
- * Shifts lie in [-31, 62]; a negative one shifts left. size is 1 or one per channel (per count, per input). */
+/* F32: multiplier_f32[size], normal numbers > 0. FIXED: multiplier[size] * 2^-shift[size], multipliers >= 1, shifts in
+ * [1, 62]. POW2: 2^-shift[size], shifts in [-31, 62]; a negative one shifts left. Arrays that the scheme does not name
+ * may be NULL. size is 1 or one per channel (per count, per input). */
 typedef struct prunus_requant {
   int32_t scheme; /* prunus_scheme */
   int32_t size;
@@ -91,7 +96,7 @@ prunus_status prunus_gemm(const prunus_gemm_args *args, const void *x, const int
 
 /* Elementwise with numpy broadcasting over `rank` dimensions, batch included; strides are implied by the shapes
  * (a dimension of 1 repeats). ADD: y = round(a' m[0] + b' m[1]), for FIXED and POW2 aligned to the larger shift and
- * rounded once. MUL: acc = a' b', m[0]. */
+ * rounded once; the alignment must leave multipliers <= 2^53. MUL: acc = a' b', m[0]. */
 typedef struct prunus_binary_args {
   int32_t rank;
   int32_t a_shape[PRUNUS_MAX_RANK], b_shape[PRUNUS_MAX_RANK];
@@ -170,7 +175,9 @@ typedef struct prunus_resize_args {
 prunus_status prunus_resize_nearest(const prunus_resize_args *args, const int32_t *rows, const int32_t *columns,
                                     const void *x, void *y);
 
-/* The borders: y = clip(round_half_even(x / scale) + z, qmin, qmax), a true float32 division; y = (q - z) * scale. */
+/* The borders: y = clip(round_half_even(x / scale) + z, qmin, qmax), a true float32 division; y = (q - z) * scale.
+ * Quantization ignores the epilogue's requantization, and its zero point may be any |z| <= 2^24, so that a
+ * preprocessing (subtract a mean) can be folded into it. */
 prunus_status prunus_quantize(size_t count, float scale, const prunus_epilogue *y_type, const float *x, void *y);
 prunus_status prunus_dequantize(size_t count, float scale, const prunus_type *x_type, const void *x, float *y);
 
