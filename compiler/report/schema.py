@@ -23,18 +23,24 @@ class ModelInfo(_Record):
 
 
 class TargetInfo(_Record):
+    """The backend and what it asked of compression."""
+
     backend: str
     scheme: str
     formats: dict[str, Any]
 
 
 class DeviceInfo(_Record):
+    """The board or chip."""
+
     name: str
     kind: str
     title: str
 
 
 class NoteInfo(_Record):
+    """What a pass did or left undone; `where` is the user's own (untrusted) name."""
+
     code: str
     text: str
     where: str = ""
@@ -42,6 +48,8 @@ class NoteInfo(_Record):
 
 
 class PassInfo(_Record):
+    """One pass; `seconds` is wall time (0 under SOURCE_DATE_EPOCH)."""
+
     name: str
     seconds: float
     changed: bool
@@ -73,6 +81,8 @@ class Fidelity(_Record):
 
 
 class Size(_Record):
+    """Weights, multiply-accumulates for one sample and weight bytes, of the model as given and as compiled."""
+
     params_before: int
     params_after: int
     macs_before: int
@@ -82,6 +92,8 @@ class Size(_Record):
 
 
 class EstimateInfo(_Record):
+    """One cost with its range, unit, basis and source."""
+
     name: str
     value: float
     low: float
@@ -92,6 +104,8 @@ class EstimateInfo(_Record):
 
 
 class LayerInfo(_Record):
+    """One operator of the integer graph; `name` is the user's own (untrusted) node name."""
+
     name: str
     op: str
     macs: int
@@ -123,6 +137,8 @@ class ReportData(_Record):
     fidelity: Fidelity | None
     size: Size
     estimate: list[EstimateInfo]
+    baseline: list[EstimateInfo] = Field(default_factory=list)  # the same network quantized but not pruned
+    notes: list[str] = Field(default_factory=list)
     layers: list[LayerInfo]
     verdict: Verdict
     provenance: dict[str, Any]
