@@ -110,7 +110,9 @@ def _model_info(outcome: Outcome) -> schema.ModelInfo:
 def _pass_info(outcome: Outcome, record: Any) -> schema.PassInfo:
     original = outcome.original.original
     notes = [
-        schema.NoteInfo(code=note.code, text=note.text, where=original(note.where) if note.where else "", hint=note.hint)
+        schema.NoteInfo(
+            code=note.code, text=note.text, where=original(note.where) if note.where else "", hint=note.hint
+        )
         for note in record.notes
     ]
     seconds = 0.0 if "SOURCE_DATE_EPOCH" in os.environ else round(record.seconds, 3)

@@ -1,0 +1,112 @@
+"""report.html: one offline page from the report's data, every string of the model escaped by the template engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from .plots import Bar, bar_chart, range_chart
+from .schema import EstimateInfo, LayerInfo, ReportData
+
+_SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+# What a cost is called on the page.
+TITLES = {
+    "latency_s": "Latency",
+    "latency_cycles": "Latency",
+    "interval_cycles": "Initiation interval",
+    "throughput_per_s": "Throughput",
+    "energy_j": "Energy per inference",
+    "power_w": "Power",
+    "area_mm2": "Area",
+    "usd": "Cost per good die",
+    "lut": "LUT",
+    "ff": "Flip-flops",
+    "dsp": "DSP",
+    "bram": "Block RAM",
+    "ram_bytes": "RAM",
+    "flash_bytes": "Flash",
+    "dram_bytes": "DRAM traffic",
+    "sram_bytes": "SRAM traffic",
+    "macs": "Multiply-accumulates",
+}
+_COUNTED = frozenset({"LUT", "FF", "DSP", "BRAM18", "cycles"})  # units that take no SI prefix
+
+
+def si(value: float, unit: str = "") -> str:
+    """A value with an SI prefix and three significant digits: 0.00123 s -> '1.23 ms'."""
+    if value == 0:
+        return f"0 {unit}".rstrip()
+    if unit in _COUNTED:
+        return f"{value:,.0f} {unit}"
+    factor, prefix = next(((f, p) for f, p in _SI if abs(value) >= f), _SI[-1])
+    return f"{value / factor:.3g} {prefix}{unit}".rstrip()
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """0.9875 -> '98.75 %'."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def title(key: str) -> str:
+    """The name of a cost for people."""
+    return TITLES.get(key, key.replace("_", " "))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"si": si, "percent": percent, "title_of": title}
+    return environment
+
+
+def render(report: ReportData) -> str:
+    """The page as text. Holds no time stamp, so equal runs give equal pages."""
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        r=report,
+        plots=[plot for plot in (_macs_plot(report.layers), _cost_plot(report.layers)) if plot],
+        gains=_gains(report.estimate, report.baseline),
+        ranges=range_chart([(title(e.name), e.low, e.value, e.high, e.unit) for e in report.estimate if e.value > 0]),
+        notes=[(each.name, note) for each in report.passes for note in each.notes],
+    )
+
+
+def _macs_plot(layers: Sequence[LayerInfo]) -> str:
+    bars = [
+        Bar(f"{index + 1}", layer.macs, f"{layer.op}: {si(layer.macs)} MAC")
+        for index, layer in enumerate(layers)
+        if layer.macs
+    ]
+    return bar_chart("Multiply-accumulates per layer", bars, "MAC") if bars else ""
+
+
+def _cost_plot(layers: Sequence[LayerInfo]) -> str:
+    """The layers' own cost in the first of these units that the device's model states."""
+    for key, unit in (("latency_cycles", "cycles"), ("latency_s", "s"), ("lut", "LUT"), ("energy_j", "J")):
+        bars = [
+            Bar(f"{index + 1}", layer.cost[key], f"{layer.op}: {si(layer.cost[key], unit)}")
+            for index, layer in enumerate(layers)
+            if layer.cost.get(key)
+        ]
+        if bars:
+            return bar_chart(f"{title(key)} per layer (modelled)", bars, unit)
+    return ""
+
+
+def _gains(estimate: Sequence[EstimateInfo], baseline: Sequence[EstimateInfo]) -> dict[str, float]:
+    """How many times less each cost is than for the unpruned int8 network; modelled figures beside modelled ones only."""
+    before = {each.name: each.value for each in baseline}
+    return {
+        each.name: before[each.name] / each.value
+        for each in estimate
+        if each.basis == "modelled" and each.value > 0 and before.get(each.name, 0) > 0
+    }
