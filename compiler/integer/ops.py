@@ -71,18 +71,23 @@ def _centred(graph: ir.Graph, name: str, x: Array) -> Array:
 # -- multiply-accumulate ------------------------------------------------------------------------------------------
 
 
-def accumulator_bound(op: ir.Linear, x: ir.QType) -> int:
-    """The largest |accumulator| over all inputs and channels, in the centred and in the zero-point-folded form.
+def accumulator_bounds(weight: Array, bias: Array, x: ir.QType) -> npt.NDArray[np.int64]:
+    """The largest |accumulator| over all inputs, per output channel, in the centred and in the zero-point-folded form.
 
+    weight: integers, output channels first; bias: one per channel.
     Centred: |b| + sum|w| * max|x - z|. Folded (what kernels may compute): |b - z * sum w| + sum|w| * max|x|.
     """
-    weight = op.weight.reshape(op.weight.shape[0], -1).astype(np.int64)
-    bias = op.bias.astype(np.int64)
-    magnitude = np.abs(weight).sum(axis=1)
-    folded = bias - x.zero_point * weight.sum(axis=1)
-    centred = np.abs(bias) + magnitude * x.max_abs
-    raw = np.abs(folded) + magnitude * max(abs(x.qmin), abs(x.qmax))
-    return int(max(centred.max(), raw.max()))
+    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    offset = bias.astype(np.int64)
+    magnitude = np.abs(rows).sum(axis=1)
+    centred = np.abs(offset) + magnitude * x.max_abs
+    raw = np.abs(offset - x.zero_point * rows.sum(axis=1)) + magnitude * max(abs(x.qmin), abs(x.qmax))
+    return np.maximum(centred, raw)
+
+
+def accumulator_bound(op: ir.Linear, x: ir.QType) -> int:
+    """The largest of `accumulator_bounds` over the channels of one operator."""
+    return int(accumulator_bounds(op.weight, op.bias, x).max())
 
 
 def _matmul_type(op: ir.Linear, x: ir.QType) -> type[np.floating[Any]]:
