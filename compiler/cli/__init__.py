@@ -1,0 +1,40 @@
+"""The command line: `prunus COMMAND`. Heavy modules are imported inside the commands, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import PrunusError
+from . import build, inspect, setup, show
+
+app = typer.Typer(
+    name="prunus",
+    help="Compiles a trained ONNX model for an FPGA, a CPU or a chip: prunes, quantizes, lowers, and proves the result.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+# The commands in the order of `prunus --help`.
+for _panel, _commands in (
+    ("Compile", (build.compile_command, build.prune, build.quantize)),
+    ("Ask", (inspect.check, inspect.estimate, inspect.diff, inspect.explain)),
+    ("Set up", (setup.init, setup.targets, setup.passes, setup.bench, setup.doctor)),
+):
+    for _command in _commands:
+        app.command(name=_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
+
+
+def main() -> None:
+    """Entry point of the `prunus` script: runs a command and turns errors into messages and exit codes."""
+    try:
+        app()
+    except PrunusError as error:
+        show.print_error(error, as_json="--json" in sys.argv[1:])
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        show.console.print("[red]Interrupted.[/] Nothing was left half-written.")
+        raise SystemExit(130) from None

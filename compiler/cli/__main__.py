@@ -1,0 +1,5 @@
+"""`python -m prunus.compiler.cli` is the `prunus` script."""
+
+from . import main
+
+main()

@@ -1,0 +1,173 @@
+"""Commands that make something: compile, prune, quantize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import BudgetError, UsageError
+from . import options as opt
+from . import show
+
+
+def compile_command(
+    model: opt.ModelFile,
+    target: opt.TargetName,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the artefact and the report.")] = Path("out"),
+    data: opt.DataFile = None,
+    calibration: opt.CalibrationFile = None,
+    sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.0,
+    criterion: Annotated[str, typer.Option(help="How channels are ranked: l1, l2 or random.")] = "l2",
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest allowed loss of accuracy, for example 0.01.", show_default=False)
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Upper bounds: latency=1ms,lut=20000,ram=64kb …", show_default=False)
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Your own score, package.module:function(outputs, labels).", show_default=False)
+    ] = None,
+    verify_samples: Annotated[int, typer.Option(help="Samples on which the artefact must equal the reference.")] = 64,
+    measure: Annotated[bool, typer.Option("--measure", help="Time the artefact here; not reproducible.")] = False,
+    shape: opt.Shapes = None,
+    seed: opt.Seed = 0,
+    dump_dir: Annotated[
+        Path | None, typer.Option(help="Keep the model after every pass in this folder.", show_default=False)
+    ] = None,
+    skip_pass: Annotated[
+        list[str] | None, typer.Option(help="Leave a pass out (repeatable).", show_default=False)
+    ] = None,
+    untrusted: opt.Untrusted = False,
+    json: opt.Json = False,
+) -> None:
+    """Compile MODEL for a device: prune, quantize, lower, verify, report."""
+    from ..sandbox import contained
+
+    if untrusted and contained():
+        return
+    from ..driver import Request, compile
+    from ..passes.base import Options
+
+    if verify_samples < 1:
+        raise UsageError("--verify-samples must be at least 1.", code="out-of-range")
+    request = Request(
+        model=model,
+        target=target,
+        out=out,
+        data=data,
+        calibration=calibration,
+        options=Options(sparsity=opt.fraction("sparsity", sparsity, 0.96), criterion=criterion, seed=seed),
+        max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
+        budget=opt.parse_budget(budget),
+        metric=opt.load_metric(metric),
+        verify_samples=verify_samples,
+        dump_dir=dump_dir,
+        skip=tuple(skip_pass or ()),
+        shapes=opt.parse_shapes(shape),
+        measure_latency=measure,
+    )
+    with show.progress_bar(not json) as progress:
+        compiled = compile(request, progress)
+    if json:
+        show.print_json(compiled.report.model_dump(mode="json", by_alias=True))
+    else:
+        show.print_report(compiled.report, str(compiled.out))
+    verdict = compiled.report.verdict
+    if not verdict.met:
+        raise typer.Exit(BudgetError.exit_code)
+
+
+def prune(
+    model: opt.ModelFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, an .onnx file.")],
+    sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.5,
+    criterion: Annotated[str, typer.Option(help="How channels are ranked: l1, l2 or random.")] = "l2",
+    data: opt.DataFile = None,
+    shape: opt.Shapes = None,
+    seed: opt.Seed = 0,
+    json: opt.Json = False,
+) -> None:
+    """Prune MODEL: ONNX in, smaller ONNX out. With --data the remaining weights are reconstructed."""
+    _one_stage(model, out, data, shape, sparsity, criterion, seed, "prune-channels", None, json)
+
+
+def quantize(
+    model: opt.ModelFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The quantized model, an .onnx file.")],
+    data: opt.DataFile = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="Quantize the way this device wants it.", show_default="int8, per channel"),
+    ] = None,
+    shape: opt.Shapes = None,
+    seed: opt.Seed = 0,
+    json: opt.Json = False,
+) -> None:
+    """Quantize MODEL to int8: ONNX in, standard QDQ ONNX out."""
+    _one_stage(model, out, data, shape, 0.0, "l2", seed, None, target, json)
+
+
+def _one_stage(
+    model: Path,
+    out: Path,
+    data: Path | None,
+    shape: list[str] | None,
+    sparsity: float,
+    criterion: str,
+    seed: int,
+    last: str | None,
+    target: str | None,
+    json: bool,
+) -> None:
+    """Runs the pipeline up to the pass `last` and writes the model."""
+    from ..data import load_data
+    from ..model.load import load
+    from ..model.save import save
+    from ..model.workload import workload
+    from ..passes.base import Context, Options
+    from ..pipeline import Pipeline
+    from ..registry import resolve
+    from ..target import Formats
+
+    loaded = load(model, shapes=opt.parse_shapes(shape))
+    formats = Formats()
+    if target is not None:
+        backend, device = resolve(target)
+        formats = backend.formats(device)
+    with show.progress_bar(not json) as progress:
+        context = Context(
+            formats=formats,
+            options=Options(sparsity=opt.fraction("sparsity", sparsity, 0.96), criterion=criterion, seed=seed),
+            calibration=load_data(data, loaded).first(512) if data else None,
+            progress=progress,
+        )
+        result = Pipeline.default(last=last).run(loaded, context)
+    save(result.model, out)
+    before, after = workload(loaded), workload(result.model)
+    summary = {
+        "out": str(out),
+        "macs_before": before.macs,
+        "macs_after": after.macs,
+        "weight_bytes_before": before.weight_bytes,
+        "weight_bytes_after": after.weight_bytes,
+        "notes": [
+            {"pass": record.name, "code": note.code, "text": note.text, "where": loaded.original(note.where)}
+            for record in result.records
+            for note in record.notes
+        ],
+    }
+    if json:
+        show.print_json(summary)
+        return
+    from ..report.html import si
+
+    show.output.print(
+        f"MACs {si(before.macs)} → {si(after.macs)}, weights {si(before.weight_bytes, 'B')} → {si(after.weight_bytes, 'B')}"
+    )
+    for record in result.records:
+        for note in record.notes:
+            where = f" [dim]{show.printable(loaded.original(note.where))}[/]" if note.where else ""
+            show.output.print(f"  [bold]{record.name}[/] {show.printable(note.text, 300)}{where}")
+    show.output.print(f"Written: {show.printable(str(out), 300)}", soft_wrap=True)

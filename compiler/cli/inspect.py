@@ -1,0 +1,226 @@
+"""Commands that ask: check, estimate, diff, explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from . import options as opt
+from . import show
+
+if TYPE_CHECKING:
+    from ..integer.graph import Graph
+    from ..model.model import Model
+    from ..target import Formats
+
+
+def check(
+    model: opt.ModelFile,
+    target: opt.TargetNames,
+    data: opt.DataFile = None,
+    shape: opt.Shapes = None,
+    json: opt.Json = False,
+) -> None:
+    """Say what of MODEL would run where, and why, before anything is built."""
+    from ..model.load import load
+    from ..registry import resolve
+
+    loaded = load(model, shapes=opt.parse_shapes(shape))
+    rows: list[dict[str, Any]] = []
+    with show.progress_bar(not json) as progress:
+        for name in target.split(","):
+            backend, device = resolve(name.strip())
+            graph = _integer_graph(loaded, backend.formats(device), data, progress)
+            origins = {op.name: op for op in graph.ops}
+            for finding in backend.check(graph, device):
+                op = origins.get(finding.layer)
+                node = op.origin[0] if op and op.origin else finding.layer
+                rows.append(
+                    {
+                        "device": device.name,
+                        "layer": loaded.original(node),
+                        "op": op.kind if op else "",
+                        "placement": finding.placement,
+                        "reason": finding.reason_code,
+                        "hint": finding.hint,
+                    }
+                )
+    if json:
+        show.print_json(rows)
+    else:
+        _print_rows(rows)
+
+
+def _integer_graph(model: Model, formats: Formats, data: Path | None, progress: Any) -> Graph:
+    """The integer graph a device would get; without data, ranges come from seeded random inputs."""
+    from ..data import load_data
+    from ..integer.from_qdq import read_qdq
+    from ..passes.base import Context, Options
+    from ..pipeline import Pipeline
+
+    context = Context(
+        formats=formats,
+        options=Options(extra={} if data else {"calibration_data": "random"}),
+        calibration=load_data(data, model).first(64) if data else None,
+        progress=progress,
+    )
+    return read_qdq(Pipeline.default().run(model, context).model, formats)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table()
+    for key in rows[0] if rows else ():
+        table.add_column(key)
+    for row in rows:
+        table.add_row(*(show.printable(str(value)) for value in row.values()))
+    show.output.print(table)
+
+
+def estimate(
+    model: opt.ModelFile,
+    target: opt.TargetNames,
+    sparsity: Annotated[float, typer.Option(help="Also estimate the model pruned by this share of MACs.")] = 0.0,
+    shape: opt.Shapes = None,
+    json: opt.Json = False,
+) -> None:
+    """Estimate what MODEL would cost on each device, in seconds and without any tool: int8, and pruned when asked."""
+    from ..model.load import load
+    from ..model.workload import workload
+    from ..passes.base import Context, Options
+    from ..pipeline import Pipeline
+    from ..registry import resolve
+    from ..report.build import estimate_info, quantized_like
+
+    loaded = load(model, shapes=opt.parse_shapes(shape))
+    rows: list[dict[str, Any]] = []
+    for name in target.split(","):
+        backend, device = resolve(name.strip())
+        formats = backend.formats(device)
+        variants = {"int8": 0.0} | ({"int8, pruned": opt.fraction("sparsity", sparsity, 0.96)} if sparsity else {})
+        for label, share in variants.items():
+            context = Context(formats=formats, options=Options(sparsity=share))
+            small = Pipeline.default(last="prune-channels").run(loaded, context).model
+            found = backend.cost([quantized_like(workload(small), formats)], device)[0]
+            for key, quantity in sorted(found.costs.items()):
+                row = estimate_info(key, quantity).model_dump()
+                rows.append({"device": device.name, "variant": label, **row})
+    if json:
+        show.print_json(rows)
+        return
+    from ..report.html import si, title
+
+    _print_rows(
+        [
+            {
+                "device": row["device"],
+                "variant": row["variant"],
+                "cost": title(row["name"]),
+                "value": si(row["value"], row["unit"]),
+                "range": f"{si(row['low'])} … {si(row['high'], row['unit'])}",
+                "basis": row["basis"],
+                "source": row["source"],
+            }
+            for row in rows
+        ]
+    )
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="The reference model, .onnx.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The model to compare with it, .onnx.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="Samples: .npz with x, or a folder.")],
+    bisect: Annotated[bool, typer.Option("--bisect", help="Find the first layer that brings the error in.")] = False,
+    samples: Annotated[int, typer.Option(help="How many samples to compare.")] = 64,
+    json: opt.Json = False,
+) -> None:
+    """Compare two models number by number: outputs, layers, and with --bisect the first bad layer."""
+    from ..analysis.parity import compare, first_bad_layer
+    from ..data import Data, load_data
+    from ..executor import run_model
+    from ..model.load import load
+
+    left, right = load(a), load(b)
+    chosen = load_data(data, left).first(samples)
+    names = [[str(value.name) for value in model.graph.inputs] for model in (left, right)]
+    if len(names[0]) != len(names[1]) or len(left.graph.outputs) != len(right.graph.outputs):
+        raise UsageError("The two models have different numbers of inputs or outputs.", code="models-differ")
+    other = Data({new: chosen.inputs[old] for old, new in zip(*names, strict=True)})
+    results = [run_model(model, feed.inputs) for model, feed in ((left, chosen), (right, other))]
+    rows = []
+    for old, new in zip(left.graph.outputs, right.graph.outputs, strict=True):
+        parity = compare(results[0][str(old.name)], results[1][str(new.name)])
+        rows.append(
+            {
+                "output": left.original(str(old.name)),
+                "sqnr_db": round(parity.sqnr_db, 2) if parity.sqnr_db < 1e6 else None,
+                "max_abs_error": parity.max_abs_error,
+                "agreement": parity.agreement,
+            }
+        )
+    summary: dict[str, Any] = {"samples": len(chosen), "outputs": rows}
+    if bisect:
+        bad = first_bad_layer(left, right, chosen)
+        summary["first_bad_layer"] = (
+            None if bad is None else {"layer": left.original(bad.layer), "sqnr_db": bad.sqnr_db}
+        )
+    if json:
+        show.print_json(summary)
+        return
+    _print_rows(rows)
+    if bisect:
+        bad_row = summary["first_bad_layer"]
+        text = (
+            "no layer brings in a noticeable error"
+            if bad_row is None
+            else f"{bad_row['layer']} ({bad_row['sqnr_db']:.1f} dB)"
+        )
+        show.output.print(f"First bad layer: {show.printable(text, 200)}")
+
+
+def explain(
+    folder: Annotated[Path, typer.Argument(help="A folder that `prunus compile` wrote.", show_default=False)],
+    layer: Annotated[str, typer.Argument(help="A layer's name or number in the report.", show_default=False)],
+    json: opt.Json = False,
+) -> None:
+    """Explain one LAYER of a compiled model: where it runs, why, what it costs, what the passes said about it."""
+    import difflib
+    import json as json_module
+
+    path = folder / "report.json"
+    try:
+        report = json_module.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "This folder holds no readable report.",
+            code="no-report",
+            where=str(path),
+            hint="Give a folder that `prunus compile` wrote.",
+        ) from error
+    names = [row["name"] for row in report["layers"]]
+    index = int(layer) - 1 if layer.isdecimal() and layer not in names else names.index(layer) if layer in names else -1
+    if not 0 <= index < len(names):
+        near = difflib.get_close_matches(layer, names, n=3)
+        raise UsageError(
+            f"The report has no layer called '{layer[:80]}'.",
+            code="unknown-layer",
+            hint=f"Did you mean {' or '.join(near)}?" if near else f"Layers are numbered 1 to {len(names)}.",
+        )
+    row = report["layers"][index]
+    notes = [
+        {"pass": each["name"], **note}
+        for each in report["passes"]
+        for note in each["notes"]
+        if note["where"] == row["name"]
+    ]
+    if json:
+        show.print_json({**row, "notes": notes})
+        return
+    for key, value in row.items():
+        show.output.print(f"[bold]{key:>10}[/]  {show.printable(str(value), 400)}", soft_wrap=True)
+    for note in notes:
+        show.output.print(f"[bold]{note['pass']:>10}[/]  {show.printable(note['text'], 400)}", soft_wrap=True)

@@ -1,0 +1,135 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+ModelFile = Annotated[Path, typer.Argument(help="The trained model, an .onnx file.", show_default=False)]
+DataFile = Annotated[
+    Path | None,
+    typer.Option("--data", help="Samples to score on: .npz with x and y, or a folder.", show_default=False),
+]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(help="Samples to calibrate on; without it a part of --data is set aside.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", help="A dynamic input's shape without the batch, NAME=3x224x224.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Untrusted = Annotated[bool, typer.Option("--untrusted", help="Work in a child process with memory and time limits.")]
+
+
+def _complete_target(incomplete: str) -> list[str]:
+    from ..registry import all_devices
+
+    return [name for name in all_devices() if name.startswith(incomplete)]
+
+
+TargetName = Annotated[
+    str,
+    typer.Option("--target", "-t", help="[[BACKEND:]]DEVICE, see `prunus targets`.", autocompletion=_complete_target),
+]
+TargetNames = Annotated[
+    str,
+    typer.Option("--target", "-t", help="One or more devices, separated by commas.", autocompletion=_complete_target),
+]
+
+# What a budget may bound: its name on the command line -> (key of quantity.UNITS, factors of the units it may carry).
+_TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_BYTES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
+_PLAIN = {"": 1.0, "k": 1e3, "m": 1e6}
+BUDGETS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "latency": ("latency_s", _TIME),
+    "energy": ("energy_j", {"j": 1.0, "mj": 1e-3, "uj": 1e-6, "nj": 1e-9}),
+    "area": ("area_mm2", {"": 1.0, "mm2": 1.0}),
+    "usd": ("usd", {"": 1.0}),
+    "ram": ("ram_bytes", _BYTES),
+    "flash": ("flash_bytes", _BYTES),
+    **{key: (key, _PLAIN) for key in ("lut", "ff", "dsp", "bram")},
+}
+
+
+def parse_budget(text: str | None) -> dict[str, float]:
+    """`latency=1ms,lut=20000` -> {'latency_s': 0.001, 'lut': 20000.0}. Raises UsageError."""
+    budget: dict[str, float] = {}
+    for item in filter(None, (part.strip() for part in (text or "").split(","))):
+        name, _, amount = item.partition("=")
+        if name not in BUDGETS:
+            near = difflib.get_close_matches(name, BUDGETS, n=1)
+            raise UsageError(
+                f"There is no budget called '{name[:40]}'.",
+                code="unknown-budget",
+                hint=f"Did you mean {near[0]}?" if near else f"Budgets: {', '.join(BUDGETS)}.",
+            )
+        key, units = BUDGETS[name]
+        match = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?)\s*([a-z0-9]*)", amount.strip().lower())
+        if not match or match[2] not in units or not _positive(match[1]):
+            allowed = ", ".join(unit or "no unit" for unit in units)
+            raise UsageError(
+                f"The budget '{item[:60]}' cannot be read.",
+                code="bad-budget",
+                why="It needs a positive number and a unit.",
+                hint=f"Write {name}=NUMBER with one of: {allowed}.",
+            )
+        budget[key] = float(match[1]) * units[match[2]]
+    return budget
+
+
+def _positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
+def parse_shapes(items: list[str] | None) -> dict[str, tuple[int, ...]] | None:
+    """`['image=3x224x224']` -> {'image': (3, 224, 224)}. Raises UsageError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for item in items or []:
+        name, separator, dims = item.rpartition("=")
+        if not separator or not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)*", dims):
+            raise UsageError(
+                f"The shape '{item[:60]}' cannot be read.", code="bad-shape", hint="Write --shape NAME=3x224x224."
+            )
+        shapes[name] = tuple(int(dim) for dim in dims.split("x"))
+    return shapes or None
+
+
+def load_metric(spec: str | None) -> Callable[[Any, Any], float] | None:
+    """`package.module:function`, the user's own code, imported only because this option names it."""
+    if spec is None:
+        return None
+    module, _, name = spec.partition(":")
+    try:
+        metric = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"The metric '{spec[:80]}' cannot be imported.",
+            code="bad-metric",
+            why=str(error),
+            hint="Give --metric package.module:function with function(outputs, labels) -> float.",
+        ) from error
+    if not callable(metric):
+        raise UsageError(f"The metric '{spec[:80]}' is not a function.", code="bad-metric")
+    return metric  # type: ignore[no-any-return]
+
+
+def fraction(name: str, value: float, upper: float = 1.0) -> float:
+    """Checks 0 <= value < upper. Raises UsageError naming the option."""
+    if not 0 <= value < upper:
+        raise UsageError(
+            f"--{name} {value} is out of range.", code="out-of-range", hint=f"Give a number from 0 to below {upper:g}."
+        )
+    return value
