@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from .model import Model
 
 SparsityKind = Literal["dense", "channel", "block", "n_m", "weight"]
 
@@ -78,3 +84,176 @@ class Workload:
     @property
     def weight_bytes(self) -> int:
         return sum(layer.weight_bytes for layer in self.layers)
+
+
+# -- reading a model ----------------------------------------------------------------------------------------------
+
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax")
+_MOVES = ("Transpose", "Slice", "Split", "Pad", "Resize", "Gather", "DepthToSpace", "SpaceToDepth", "Expand", "Tile")
+_FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "Constant", "Shape")
+
+
+def _sample_shape(value: ir.Value | None) -> tuple[int, ...]:
+    """The shape without the batch; unknown dimensions count as 1."""
+    if value is None or value.shape is None:
+        return ()
+    return tuple(dim if isinstance(dim, int) else 1 for dim in tuple(value.shape)[1:])
+
+
+def _source(value: ir.Value | None) -> ir.Value | None:
+    """The quantized value behind a DequantizeLinear, or the value itself."""
+    node = value.producer() if value is not None else None
+    return node.inputs[0] if node is not None and node.op_type == "DequantizeLinear" else value
+
+
+def _bits(value: ir.Value | None) -> int:
+    source = _source(value)
+    return source.dtype.bitwidth if source is not None and source.dtype is not None else 32
+
+
+def _output_bits(node: ir.Node) -> int:
+    """Bits of the value as it is stored: those of the QuantizeLinear that follows, through a fused activation."""
+    value = node.outputs[0]
+    for _ in range(3):
+        users = [use.node for use in value.uses()]
+        if len(users) != 1:
+            break
+        if users[0].op_type == "QuantizeLinear":
+            return _bits(users[0].outputs[0])
+        if users[0].op_type not in ("Relu", "Clip", "Add"):
+            break
+        value = users[0].outputs[0]
+    return _bits(value)
+
+
+def _constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    source = _source(value)
+    return source.const_value.numpy() if source is not None and source.const_value is not None else None
+
+
+def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    attribute = node.attributes.get(name)
+    return tuple(attribute.as_ints()) if attribute is not None else default
+
+
+def _common(node: ir.Node, op: Any) -> dict[str, Any]:
+    """The fields that every layer has."""
+    dynamic = [value for value in node.inputs if value is not None and _constant(value) is None]
+    return {
+        "name": node.name or "",
+        "origin": node.name or "",
+        "op": op,
+        "in_shape": _sample_shape(dynamic[0] if dynamic else None),
+        "out_shape": _sample_shape(node.outputs[0]),
+        "input_bits": max((_bits(value) for value in dynamic), default=32),
+        "output_bits": _output_bits(node),
+        "input_elements": sum(int(np.prod(_sample_shape(value))) for value in dynamic),
+        "output_elements": sum(int(np.prod(_sample_shape(value))) for value in node.outputs),
+    }
+
+
+def _weights(value: ir.Value | None, weight: np.ndarray[Any, Any]) -> dict[str, Any]:
+    zeros = 1.0 - np.count_nonzero(weight) / max(weight.size, 1)
+    kind: SparsityKind = "weight" if zeros > 0.01 else "dense"
+    return {
+        "weights": int(weight.size),
+        "weight_bits": _bits(value),
+        "zero_fraction": float(zeros),
+        "sparsity": Sparsity(kind, 1.0 - float(zeros)) if kind == "weight" else Sparsity(),
+    }
+
+
+def _conv(node: ir.Node) -> Layer | None:
+    weight = _constant(node.inputs[1])
+    if weight is None:
+        return None
+    out_shape, in_shape = _sample_shape(node.outputs[0]), _sample_shape(node.inputs[0])
+    attribute = node.attributes.get("group")
+    group = attribute.as_int() if attribute is not None else 1
+    transposed = node.op_type == "ConvTranspose"
+    positions = int(np.prod(in_shape[1:] if transposed else out_shape[1:]))
+    rank = weight.ndim - 2
+    kernel, strides = weight.shape[2:], _ints(node, "strides", (1,) * rank)
+    pads = _ints(node, "pads", (0,) * 2 * rank)
+    if rank == 1:
+        kernel, strides, pads = (1, *kernel), (1, *strides), (0, pads[0], 0, pads[1])
+    depthwise = group > 1 and group == in_shape[0]
+    return Layer(
+        **_common(node, "depthwise" if depthwise else "conv"),
+        **_weights(node.inputs[1], weight),
+        macs=int(weight.size) * positions,
+        in_channels=in_shape[0],
+        out_channels=out_shape[0],
+        kernel=(int(kernel[0]), int(kernel[1])),
+        strides=(int(strides[0]), int(strides[1])),
+        pads=(int(pads[0]), int(pads[1]), int(pads[2]), int(pads[3])),
+        group=group,
+    )
+
+
+def _matmul(node: ir.Node) -> Layer | None:
+    weight = _constant(node.inputs[1])
+    out_shape = _sample_shape(node.outputs[0])
+    if weight is None:  # both operands are computed, as in attention
+        inner = _sample_shape(node.inputs[0])[-1:]
+        macs = int(np.prod(out_shape)) * (inner[0] if inner else 1)
+        return Layer(
+            **_common(node, "matmul"), macs=macs, in_channels=inner[0] if inner else 1, out_channels=out_shape[-1]
+        )
+    transposed = node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].as_int() == 1
+    inner_size, outer_size = weight.shape[::-1] if transposed else weight.shape[-2:]
+    rows = int(np.prod(out_shape)) // max(int(outer_size), 1)
+    return Layer(
+        **_common(node, "gemm"),
+        **_weights(node.inputs[1], weight),
+        macs=int(inner_size) * int(outer_size) * rows,
+        in_channels=int(inner_size),
+        out_channels=int(outer_size),
+    )
+
+
+def _simple(op: str, per_output: int = 1) -> Callable[[ir.Node], Layer | None]:
+    def read(node: ir.Node) -> Layer | None:
+        if all(_constant(value) is not None for value in node.inputs if value is not None):
+            return None
+        common = _common(node, op)
+        return Layer(**common, ops=per_output * max(common["output_elements"], common["input_elements"]))
+
+    return read
+
+
+def _move(node: ir.Node) -> Layer | None:
+    return Layer(**_common(node, "move")) if _constant(node.inputs[0]) is None else None
+
+
+_READERS: Mapping[str, Callable[[ir.Node], Layer | None]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv,
+    "Gemm": _matmul,
+    "MatMul": _matmul,
+    "Add": _simple("add"),
+    "Sub": _simple("add"),
+    "Sum": _simple("add"),
+    "Mul": _simple("mul"),
+    "Div": _simple("mul"),
+    "Concat": _simple("concat", 0),
+    "Softmax": _simple("softmax", 4),
+    **{name: _simple("pool") for name in _POOLS},
+    **dict.fromkeys(_MOVES, _move),
+}
+_FUSED = ("Relu", "Clip", "QuantizeLinear", "DequantizeLinear", "BatchNormalization", *_FREE)
+
+
+def workload(model: Model) -> Workload:
+    """Reads any ONNX model (float or QDQ) with known shapes: one layer per operator that costs something.
+
+    Densities are measured on the weights. Activations that fuse into their producer cost nothing of their own.
+    """
+    layers = []
+    for node in model.graph:
+        if node.op_type in _FUSED:
+            continue
+        layer = _READERS.get(node.op_type, _simple("elementwise"))(node)
+        if layer is not None:
+            layers.append(layer)
+    return Workload(tuple(layers))
