@@ -1,0 +1,220 @@
+"""Calibration statistics: range and histogram of every activation, in one streaming pass over the data.
+
+Histograms have dyadic bins: bin i covers [i * 2^k, (i + 1) * 2^k), with the smallest k for which the range fits into
+`BINS` bins. A wider range merges neighbouring bins, which is exact, so the result depends neither on the batch size nor
+on the order of the samples, and statistics of several tensors add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ..data import Data
+from ..errors import UsageError
+from ..executor import Session
+from ..model.model import Model
+from ..target import Progress, no_progress
+
+BINS = 2048
+MAX_BATCH = 64
+MAX_FETCHED_BYTES = 256 << 20  # of activations held at once
+_MIN_EXPONENT = -160  # bins of 2^-160: below every float32
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What was seen of one tensor. Exact zeros are counted apart, since every quantization represents them exactly.
+
+    `counts[i]` elements other than zero lie in [(first + i) * 2^exponent, (first + i + 1) * 2^exponent).
+    """
+
+    minimum: float
+    maximum: float
+    size: int
+    zeros: int
+    exponent: int
+    first: int
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, array: Array) -> Statistics:
+        """The statistics of one array of finite numbers, not empty."""
+        minimum, maximum = float(array.min()), float(array.max())
+        exponent, first, bins = _layout(minimum, maximum)
+        index = np.floor(np.ldexp(array.ravel(), -exponent)).astype(np.int64) - first
+        counts = np.bincount(index, minlength=bins).astype(np.int64)
+        zeros = int(array.size - np.count_nonzero(array))
+        counts[-first] -= zeros
+        return cls(minimum, maximum, int(array.size), zeros, exponent, first, counts)
+
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both sets of elements together."""
+        minimum, maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        exponent, first, bins = _layout(minimum, maximum)
+        counts = np.zeros(bins, np.int64)
+        for part in (self, other):
+            index = (np.arange(part.counts.size) + part.first) >> (exponent - part.exponent)
+            np.add.at(counts, index - first, part.counts)
+        return Statistics(minimum, maximum, self.size + other.size, self.zeros + other.zeros, exponent, first, counts)
+
+    def edges(self) -> npt.NDArray[np.float64]:
+        """The borders of the bins, one more than there are bins."""
+        return np.ldexp((np.arange(self.counts.size + 1) + self.first).astype(np.float64), self.exponent)
+
+    def percentile_range(self, share: float) -> tuple[float, float]:
+        """A range that leaves out at most 1 - `share` of the elements at each end; it always holds zero."""
+        edges, skipped = self.edges(), (1.0 - share) * self.size
+        # zeros lie at the lower border of the bin that begins at zero
+        counts = self.counts.astype(np.float64)
+        counts[-self.first] += self.zeros
+        below = np.concatenate([[0.0], np.cumsum(counts)])
+        low = float(np.interp(skipped, below, edges))
+        high = float(np.interp(self.size - skipped, below, edges))
+        return max(min(low, 0.0), self.minimum), min(max(high, 0.0), self.maximum)
+
+    def error(self, scale: float, low: int, high: int) -> float:
+        """Mean squared error of rounding to `scale` * {low..high}, elements being spread evenly over their bin.
+
+        With t = x / scale, the squared error of rounding and clipping integrates to G(t) = n / 12 + r^3 / 3 where
+        n = clip(rint(t), low, high) and r = t - n: continuous, and cubic outside of the range.
+        """
+        t = self.edges() / scale
+        nearest = np.clip(np.rint(t), low, high)
+        integral = nearest / 12 + (t - nearest) ** 3 / 3
+        width = math.ldexp(1.0, self.exponent) / scale
+        per_bin = np.diff(integral) / width
+        return float(per_bin @ self.counts) * scale * scale / self.size
+
+
+def _layout(minimum: float, maximum: float) -> tuple[int, int, int]:
+    """(exponent, first, number) of the narrowest dyadic bins that cover zero and the range."""
+    low, high = min(minimum, 0.0), max(maximum, 0.0)
+    exponent = max(_MIN_EXPONENT, math.frexp((high - low) / BINS)[1] - 1)
+    while True:
+        first, last = (math.floor(math.ldexp(edge, -exponent)) for edge in (low, high))
+        if last - first < BINS:
+            return exponent, first, last - first + 1
+        exponent += 1
+
+
+def collect(
+    model: Model,
+    values: Sequence[ir.Value],
+    data: Data,
+    *,
+    max_bytes: int = MAX_FETCHED_BYTES,
+    progress: Progress = no_progress,
+) -> dict[str, Statistics]:
+    """Statistics of the named float values of `model` over all samples of `data`.
+
+    At most about `max_bytes` of fetched activations are held at once.
+    Raises UsageError where the data are empty, lack an input or are not finite numbers (`data-empty`,
+    `data-input-missing`, `data-not-finite`), and where an activation is not finite (`activation-not-finite`).
+    """
+    feeds = checked_feeds(model, data)
+    found: dict[str, Statistics] = {}
+    inputs = {_name(value) for value in model.graph.inputs}
+    inner = [value for value in values if value.name not in inputs]
+    for name in sorted(inputs & {_name(value) for value in values}):
+        found[name] = _finite(model, name, feeds[name])
+    for group in _groups(inner, max_bytes):
+        names = [_name(value) for value in group]
+        batch = max(1, min(MAX_BATCH, max_bytes // max(1, sum(map(_bytes_per_sample, group)))))
+        session = Session(model, names)
+        for start, feed in _pieces(model, feeds, batch):
+            for name, array in session.run(feed, batch).items():
+                one = _finite(model, name, array)
+                found[name] = found[name].merge(one) if name in found else one
+            progress("calibrating", start / len(data))
+    return found
+
+
+def checked_feeds(model: Model, data: Data) -> dict[str, Array]:
+    """The data as arrays of the model's own input types. Raises UsageError as `collect` says."""
+    if len(data) == 0:
+        raise UsageError(
+            "There are no samples to calibrate with.",
+            code="data-empty",
+            where=data.source or None,
+            hint="Give at least one sample; a few hundred representative ones are usual.",
+        )
+    feeds: dict[str, Array] = {}
+    for value in model.graph.inputs:
+        name = _name(value)
+        if name not in data.inputs:
+            raise UsageError(
+                f"The data hold nothing for the input '{model.original(name)}'.",
+                code="data-input-missing",
+                where=data.source or None,
+                hint="Give one array per model input, under the input's own name.",
+            )
+        array = data.inputs[name]
+        if not np.isfinite(array).all():
+            raise UsageError(
+                f"The data for the input '{model.original(name)}' hold NaN or infinity.",
+                code="data-not-finite",
+                where=data.source or None,
+                hint="Remove the damaged samples; ranges cannot be calibrated on them.",
+            )
+        feeds[name] = array if value.dtype is None else array.astype(value.dtype.numpy(), copy=False)
+    return feeds
+
+
+def _finite(model: Model, name: str, array: Array) -> Statistics:
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise UsageError(
+            "An activation is not a finite number on the calibration data.",
+            code="activation-not-finite",
+            where=model.original(name),
+            hint="Run the float model on the data; it overflows or divides by zero there.",
+        )
+    return Statistics.of(array)
+
+
+def _name(value: ir.Value) -> str:
+    assert value.name is not None  # every value of a loaded model has one
+    return value.name
+
+
+def _bytes_per_sample(value: ir.Value) -> int:
+    """Float32 bytes of one sample, the batch being dimension 0; unknown dimensions count as 1."""
+    shape = value.shape or ()
+    return 4 * math.prod(size for size in list(shape)[1:] if isinstance(size, int))
+
+
+def _groups(values: Sequence[ir.Value], max_bytes: int) -> Iterator[list[ir.Value]]:
+    """Splits the values so that one sample of each group fits into `max_bytes`; usually there is one group."""
+    group: list[ir.Value] = []
+    for value in values:
+        if group and sum(map(_bytes_per_sample, [*group, value])) > max_bytes:
+            yield group
+            group = []
+        group.append(value)
+    if group:
+        yield group
+
+
+def _pieces(model: Model, feeds: Mapping[str, Array], batch: int) -> Iterator[tuple[int, dict[str, Array]]]:
+    """(start, feed) pieces of at most `batch` samples; whole batches where the model fixes its batch size."""
+    count = len(next(iter(feeds.values())))
+    fixed = [v.shape[0] for v in model.graph.inputs if v.shape is not None and isinstance(v.shape[0], int)]
+    size = fixed[0] if fixed else batch
+    if count < size:
+        raise UsageError(
+            f"The model takes batches of {size} samples, and the data hold only {count}.",
+            code="data-too-few",
+            hint=f"Give at least {size} samples, or export the model with a symbolic batch dimension.",
+        )
+    if fixed:
+        count -= count % size
+    for start in range(0, count, size):
+        yield start, {name: array[start : start + size] for name, array in feeds.items()}

@@ -1,0 +1,140 @@
+"""Post-training quantization: float model in, standard int8 QDQ model out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from ..analysis.ranges import collect
+from ..data import Data
+from ..errors import UsageError
+from ..integer.graph import QType
+from ..model.model import Model
+from ..quantization.calibrate import Calibrated, calibrate
+from ..quantization.plan import Group, Plan, plan
+from ..quantization.preprocess import Affine, Folded, fold, trace
+from ..quantization.qdq import Writer
+from ..quantization.scales import QuantizedWeights, check_formats
+from .base import Context, Note, PassResult
+
+RANDOM_SAMPLES = 32
+
+
+class Quantize:
+    """Turns weights into int8 and activations into u8 or s8, as `Context.formats` says, calibrated on the data.
+
+    `Options.calibration` names the range method. Without data it raises UsageError (`needs-data`), unless
+    `options.extra["calibration_data"]` is "random": then the model is calibrated on normal noise, and a note says so.
+    """
+
+    name: ClassVar[str] = "quantize"
+    summary: ClassVar[str] = "Quantizes weights and activations to 8 bits or fewer (QDQ)"
+    requires: ClassVar[tuple[str, ...]] = ()
+    ensures: ClassVar[tuple[str, ...]] = ("interface", "sparsity")
+
+    def run(self, model: Model, context: Context) -> PassResult:
+        """Returns the QDQ model and one note per quantized layer, per refused operator and per clipped range."""
+        if not context.options.quantize:
+            return PassResult(model, False, (Note("quantize-off", "Quantization was switched off."),))
+        if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
+            return PassResult(model, False, (Note("already-quantized", "The model is quantized already."),))
+        check_formats(context.formats)
+        notes: list[Note] = []
+        data = _data(model, context, notes)
+        result = model.clone(form="quantized")
+        if any(value.dtype is None or value.shape is None for node in result.graph for value in node.outputs):
+            ShapeInferencePass()(result.ir)
+        planned = plan(result.graph, context.formats)
+        if not planned.groups:
+            notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
+            return PassResult(model, False, (*notes, *_refusals(planned)))
+        roots = [root for group in planned.groups for root in group.roots]
+        statistics = collect(model, roots, data, progress=context.progress)
+        chosen = [
+            calibrate(group, statistics, context.formats, context.options.calibration) for group in planned.groups
+        ]
+        notes += _write(result, planned, chosen, context)
+        return PassResult(result, True, (*notes, *_refusals(planned)))
+
+
+def _write(model: Model, planned: Plan, chosen: list[Calibrated], context: Context) -> list[Note]:
+    """Rewrites the graph of `model`; returns the notes about layers and inputs."""
+    notes: list[Note] = []
+    writer = Writer(model.graph, planned)
+    types: dict[ir.Value, QType] = {}
+    for group, calibrated in zip(planned.groups, chosen, strict=True):
+        folded = _fold_input(group, calibrated.type, context, notes)
+        type_ = calibrated.type if folded is None else folded[1].type
+        if calibrated.method in ("percentile", "mse"):
+            notes.append(Note("range-clipped", f"Range chosen by {calibrated.method}.", str(group.roots[0].name)))
+        for point in group.points:
+            whole = folded if folded is not None and point.value is group.roots[0] else None
+            types[writer.activation(point, type_, whole)] = type_
+    for linear in planned.linears:
+        dequantized = linear.node.inputs[0]
+        assert dequantized is not None
+        found = writer.weights(linear, types[dequantized], context.formats)
+        notes.append(_layer_note(linear.node, found, types[dequantized], context))
+    writer.finish()
+    return notes
+
+
+def _fold_input(group: Group, type_: QType, context: Context, notes: list[Note]) -> tuple[Affine, Folded] | None:
+    """The arithmetic between a graph input and the group's only root, where the quantizer can take it over."""
+    if len(group.roots) != 1 or (affine := trace(group.roots[0])) is None:
+        return None
+    folded = fold(affine, type_, fixed_scale=context.formats.scheme == "pow2")
+    if folded is None:
+        notes.append(
+            Note(
+                "preprocessing-float",
+                "The arithmetic on the model input stays in floating point.",
+                str(group.roots[0].name),
+                "Its offset is no whole number of quantization steps.",
+            )
+        )
+        return None
+    return affine, folded
+
+
+def _layer_note(node: ir.Node, found: QuantizedWeights, x: QType, context: Context) -> Note:
+    per = "channel" if found.scale.size > 1 else "tensor"
+    raised = f"; {found.raised} scales raised to keep biases in int32" if found.raised else ""
+    return Note(
+        "quantized",
+        f"{node.op_type}: {context.formats.weight_bits}-bit weights per {per}, input {x.dtype[0]}{x.bits}{raised}.",
+        str(node.name),
+    )
+
+
+def _refusals(planned: Plan) -> list[Note]:
+    return [
+        Note(refusal.code, f"{node.op_type} stays in floating point.", str(node.name), refusal.hint)
+        for node, refusal in planned.refused
+    ]
+
+
+def _data(model: Model, context: Context, notes: list[Note]) -> Data:
+    """The calibration data, or random ones where the user asked for that."""
+    if context.calibration is not None:
+        return context.calibration
+    if context.options.extra.get("calibration_data") != "random":
+        raise UsageError(
+            "Data is needed to calibrate the quantization.",
+            code="needs-data",
+            hint="Give representative samples (--data), or ask for random ones knowing that accuracy will suffer.",
+        )
+    notes.append(
+        Note("random-calibration", "Calibrated on random numbers.", hint="Give real samples before trusting accuracy.")
+    )
+    rng = np.random.default_rng(context.options.seed)
+    inputs = {}
+    for value in model.graph.inputs:
+        shape = [size if isinstance(size, int) else 1 for size in list(value.shape or [])[1:]]
+        dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+        noise = rng.standard_normal((RANDOM_SAMPLES, *shape))
+        inputs[str(value.name)] = (noise if dtype.kind == "f" else np.clip(noise * 64 + 128, 0, 255)).astype(dtype)
+    return Data(inputs, source="random")

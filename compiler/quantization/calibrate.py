@@ -1,0 +1,96 @@
+"""From calibration statistics to the integer type of each activation, by the range method that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+from ..analysis.ranges import Statistics
+from ..errors import UsageError
+from ..integer.graph import QType
+from ..target import Formats
+from .plan import Group
+from .scales import activation_type
+
+PERCENTILE = 0.9999
+SHRINK_STEPS = 40  # the narrowest range that `mse` tries is 1/4 of the full one
+MIN_GAIN = 0.5  # `auto` clips only where the squared error falls by this share at least
+SOFTMAX_SCALE = 1 / 256
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The type of a group of tensors, the method that chose it, and its mean squared error on the histogram."""
+
+    type: QType
+    method: str
+    error: float
+
+
+Candidate = Callable[[float, float], QType]
+
+
+def calibrate(group: Group, statistics: Mapping[str, Statistics], formats: Formats, method: str) -> Calibrated:
+    """Chooses the type of a group. `method` is minmax, percentile, mse or auto.
+
+    `auto` takes the method with the least error, and `minmax` unless clipping gains MIN_GAIN: what lies outside of the
+    calibrated range is often what matters (anomalies, for one), and the histogram does not know it.
+    """
+    seen = reduce(Statistics.merge, (statistics[str(root.name)] for root in group.roots))
+    if group.softmax:
+        fixed = QType("u8", SOFTMAX_SCALE, 0)
+        return Calibrated(fixed, "softmax", _error(seen, fixed))
+    nonnegative = group.nonnegative or (seen.minimum >= 0 and all(root.is_graph_input() for root in group.roots))
+
+    def candidate(low: float, high: float) -> QType:
+        return activation_type(low, high, formats, nonnegative)
+
+    if method != "auto":
+        return _by(method, seen, candidate)
+    minmax, *others = (_by(name, seen, candidate) for name in METHODS)
+    best = min(others, key=lambda found: found.error)
+    return best if best.error < (1 - MIN_GAIN) * minmax.error else minmax
+
+
+def _by(method: str, seen: Statistics, candidate: Candidate) -> Calibrated:
+    if method not in METHODS:
+        raise UsageError(
+            f"There is no calibration method '{method[:64]}'.",
+            code="calibration-unknown",
+            hint=f"Methods: {', '.join([*METHODS, 'auto'])}.",
+        )
+    chosen = METHODS[method](seen, candidate)
+    return Calibrated(chosen, method, _error(seen, chosen))
+
+
+def _minmax(seen: Statistics, candidate: Candidate) -> QType:
+    return candidate(seen.minimum, seen.maximum)
+
+
+def _percentile(seen: Statistics, candidate: Candidate) -> QType:
+    return candidate(*seen.percentile_range(PERCENTILE))
+
+
+def _mse(seen: Statistics, candidate: Candidate) -> QType:
+    """Shrinks the ends of the range, both together and then each alone, to the least error on the histogram."""
+    low, high = min(seen.minimum, 0.0), max(seen.maximum, 0.0)
+    shares = [1 - 0.75 * step / SHRINK_STEPS for step in range(SHRINK_STEPS + 1)]
+
+    def least(ranges: list[tuple[float, float]]) -> tuple[float, float]:
+        return min(ranges, key=lambda ends: _error(seen, candidate(*ends)))  # the widest of equals
+
+    low, high = least([(low * share, high * share) for share in shares])
+    low, high = least([(low, high * share) for share in shares])
+    return candidate(*least([(low * share, high) for share in shares]))
+
+
+def _error(seen: Statistics, type_: QType) -> float:
+    return seen.error(type_.scale, type_.qmin - type_.zero_point, type_.qmax - type_.zero_point)
+
+
+METHODS: Mapping[str, Callable[[Statistics, Candidate], QType]] = {
+    "minmax": _minmax,
+    "percentile": _percentile,
+    "mse": _mse,
+}
