@@ -74,7 +74,10 @@ def measure(original: Model, graph: Graph, data: Data, metric: Metric | None = N
     logits = {name: logits_name(original, name) for name in outputs}
     before = Session(original, list(dict.fromkeys([*outputs, *logits.values()]))).run(data.inputs)
     after = run_reference(graph, data)
-    pairs = [(before[logits[name]], after[graph_logits_name(graph, out)]) for name, out in zip(outputs, graph.outputs, strict=True)]
+    pairs = [
+        (before[logits[name]], after[graph_logits_name(graph, out)])
+        for name, out in zip(outputs, graph.outputs, strict=True)
+    ]
     parities = [compare(old, new) for old, new in pairs]
     finite = [parity.sqnr_db for parity in parities if np.isfinite(parity.sqnr_db)]
     first_old, first_new = before[outputs[0]], after[graph.outputs[0]]
@@ -95,9 +98,7 @@ def _accuracy(before: Array, after: Array, data: Data, metric: Metric | None) ->
     labels = data.labels if data.labels is not None else np.zeros(len(data))
     score_of = metric or top1
     name = "top1" if metric is None else getattr(metric, "__name__", "custom")
-    return Accuracy(
-        metric=name, before=score_of(before, labels), after=score_of(after, labels), samples=len(data)
-    )
+    return Accuracy(metric=name, before=score_of(before, labels), after=score_of(after, labels), samples=len(data))
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,7 @@ def verify_artifact(target: Target, artifact: Artifact, graph: Graph, data: Data
 
 def with_exactness(fidelity: Fidelity, exactness: Exactness) -> Fidelity:
     """The fidelity record completed by the comparison of the artefact."""
-    return fidelity.model_copy(
-        update={"exact_fraction": exactness.fraction, "compared_elements": exactness.elements}
-    )
+    return fidelity.model_copy(update={"exact_fraction": exactness.fraction, "compared_elements": exactness.elements})
 
 
 def budget_misses(budget: Mapping[str, float], costs: Mapping[str, float]) -> list[tuple[str, float, float]]:

@@ -1,1 +1,112 @@
-"""ASIC cost model: workload to cycles, energy, area."""
+"""ASIC target: what a network would cost in silicon, and the network as data for whoever builds it.
+
+Nothing here is synthesised. The artefact is the integer network itself (`network.npz`: every constant, and test
+vectors), the workload and the cost tables; it is verified by executing the stored network with the C kernels.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compiler.integer.graph import Dequantize, Graph, Island
+from ...compiler.model.workload import Workload
+from ...compiler.quantity import Estimate
+from ...compiler.target import (
+    Artifact,
+    Device,
+    Emitted,
+    Finding,
+    Formats,
+    Outputs,
+    Progress,
+    no_progress,
+)
+from ..network import integer_part, load_network, run_network, save_network
+from .model import Chip, estimate
+
+__all__ = ["AsicTarget"]
+
+NETWORK = "network.npz"
+
+
+class AsicTarget:
+    """Backend `asic`: a cost model and the integer network as data."""
+
+    name = "asic"
+
+    def formats(self, device: Device) -> Formats:
+        """int8 with 31-bit fixed-point multipliers: what accelerators' requantization units take."""
+        return Formats(
+            scheme="fixed",
+            requant_bits=31,
+            channel_multiple=1,
+            softmax="host",
+            reasons={
+                "scheme": "a requantization unit multiplies by an integer and shifts; it has no floating point",
+                "per_channel": "one multiplier per output channel is what edge NPUs provide",
+                "block": "a dense systolic array skips no zeros, so only whole channels save work",
+                "softmax": "a terminal softmax runs on the host",
+            },
+        )
+
+    def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
+        """Cycles, energy, traffic, area and die cost of each workload."""
+        return [estimate(work, device) for work in works]
+
+    def check(self, graph: Graph, device: Device) -> list[Finding]:
+        """Integer operators run on the chip, float islands on the host."""
+        findings = []
+        for op in graph.ops:
+            if isinstance(op, Island):
+                findings.append(Finding(op.name, "host", op.reason, op.hint))
+            elif isinstance(op, Dequantize):
+                findings.append(Finding(op.name, "host", "network-output"))
+            else:
+                findings.append(Finding(op.name, "integer", "native"))
+        return findings
+
+    def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
+        """Writes the integer network, the chip's parameters and a per-layer table."""
+        progress("Writing the integer network", 0.0)
+        part = integer_part(graph)
+        save_network(part, out / NETWORK)
+        (out / "operators.csv").write_text(_operators(part), encoding="utf-8")
+        chip = {key: value for key, value in asdict(Chip.of(device)).items() if key != "constants"}
+        return Artifact(
+            root=out,
+            files=(NETWORK, "operators.csv"),
+            manifest={"kind": "cost model and integer network", "chip": chip, "outputs": list(part.outputs)},
+        )
+
+    def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Outputs | Emitted:
+        """Executes the stored network with the C kernels; returns every integer tensor."""
+        return run_network(load_network(artifact.root / NETWORK), inputs)
+
+
+def _operators(graph: Graph) -> str:
+    """One row per operator: kind, output shape and bits, number of weights."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["operator", "kind", "inputs", "output", "shape", "bits", "weights"])
+    for op in graph.ops:
+        tensor = graph.tensors[op.output]
+        weights = op.arrays().get("weight")
+        writer.writerow(
+            [
+                op.name,
+                op.kind,
+                " ".join(op.inputs),
+                op.output,
+                "x".join(map(str, tensor.shape)),
+                tensor.quant.bits if tensor.quant else "float",
+                weights.size if weights is not None else 0,
+            ]
+        )
+    return stream.getvalue()

@@ -1,0 +1,69 @@
+"""The integer network as a file, and its execution with the C kernels: shared by targets that ship it as data."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler.errors import UnsupportedError
+from ..compiler.integer import graph as ir
+from ..compiler.integer.serialize import pack_case, unpack_case
+
+Array = npt.NDArray[Any]
+
+
+def integer_part(graph: ir.Graph) -> ir.Graph:
+    """The operators up to the last integer tensors: without islands and what depends on them.
+
+    Its outputs are the integer tensors that feed a Dequantize or an island, in order.
+    Raises UnsupportedError when an integer operator needs the result of an island.
+    """
+    known, ops = set(graph.inputs), []
+    outputs: dict[str, None] = {}
+    for op in graph.ops:
+        if isinstance(op, (ir.Island, ir.Dequantize)):
+            outputs |= dict.fromkeys(name for name in op.inputs if name in known and name not in graph.inputs)
+            continue
+        missing = [name for name in op.inputs if name not in known]
+        if missing:
+            raise UnsupportedError(
+                "An integer layer needs the result of a float layer before it.",
+                code="inner-island",
+                where=op.name,
+                why="This target cannot return to the host in the middle of the network.",
+                hint="`prunus check` names the float layer; keep it out of the middle or choose host-cpu.",
+            )
+        ops.append(op)
+        known.add(op.output)
+    outputs |= dict.fromkeys(name for name in graph.outputs if name in known)
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in known}
+    return ir.Graph(graph.name, graph.inputs, tuple(outputs), tensors, tuple(ops), scheme=graph.scheme)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """An `.npz` with sorted members and a fixed time stamp: the same arrays give the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asarray(arrays[name]), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, buffer.getvalue())
+
+
+def save_network(graph: ir.Graph, path: Path) -> None:
+    """Stores a graph without islands."""
+    write_npz(path, pack_case(graph, {}, {}))
+
+
+def load_network(path: Path) -> ir.Graph:
+    """The inverse of `save_network`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        graph, _, _ = unpack_case(dict(arrays))
+    return graph
