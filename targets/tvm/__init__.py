@@ -1,1 +1,108 @@
 """Apache TVM target: integer graph to Relax, with the kernels inside."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compiler.errors import InvalidModelError, UnsupportedError
+from ...compiler.integer.graph import Graph
+from ...compiler.model.workload import Workload
+from ...compiler.quantity import Estimate
+from ...compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
+from . import cost
+from .build import find_toolchain, link
+from .bundle import LIBRARY, refuse_changed, sample_inputs, write_bundle
+from .check import findings
+from .execute import Run, execute
+from .lower import MAIN, TRACE, build_module, import_tvm
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+REASONS: Mapping[str, str] = {
+    "scheme": "A CPU multiplies by a float32 at no extra cost; it is the finest of the schemes.",
+    "activation": "u8 is what x86 dot products take as their unsigned operand.",
+    "zero_point": "Zero points are folded into the bias: they cost nothing at run time.",
+    "per_channel": "The multiplier is read once per output channel.",
+    "block": "The portable kernels do not skip blocks of zeros.",
+    "softmax": "A terminal Softmax is a handful of values: float code computes it.",
+}
+
+
+class TvmTarget:
+    """Integer kernels for CPUs, packaged by TVM into one library for its small runtime."""
+
+    name = "tvm"
+
+    def formats(self, device: Device) -> Formats:
+        """Affine u8, per-channel weights, float32 multipliers."""
+        return Formats(reasons=REASONS)
+
+    def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
+        """Roofline with the constants of the device file (`cost.py`)."""
+        return [cost.estimate(work, device) for work in works]
+
+    def check(self, graph: Graph, device: Device) -> list[Finding]:
+        """One finding per operator; see `check.findings` for the reason codes. Does not need TVM."""
+        return findings(graph)
+
+    def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
+        """Writes the bundle (see `bundle.py`) and measures its latency on this machine.
+
+        Raises UnsupportedError for operators that `check` refuses, InvalidModelError for names that are not plain,
+        ToolError where TVM or a C compiler is missing or fails.
+        """
+        refuse_unsafe_names(graph)
+        found = findings(graph)
+        _refuse_unsupported(found)
+        tvm = import_tvm()
+        toolchain = find_toolchain(str(device.data.get("march", "native")))
+        progress("Compiling the graph with TVM", 0.0)
+        executable = tvm.compile(build_module(graph), target=tvm.target.Target("llvm"))
+        progress("Compiling the kernels", 0.3)
+        with tempfile.TemporaryDirectory(prefix="prunus-tvm-") as folder:
+            link(toolchain, executable, Path(folder), (out / LIBRARY).absolute())
+        progress("Writing the bundle", 0.7)
+        description = write_bundle(out, graph, toolchain)
+        progress("Measuring latency", 0.8)
+        measured = execute(out, list(sample_inputs(graph, 1).values()), [], time_budget_s=cost.MEASURE_S)
+        files = tuple(sorted(path.name for path in out.iterdir()))
+        costs = cost.measured(measured["seconds"], out / LIBRARY, toolchain)
+        return Artifact(out, files, description, tuple(found), costs)
+
+    def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
+        """Every integer tensor from the library's `trace`, then the graph's outputs from its `main`."""
+        refuse_changed(artifact.root, artifact.manifest)
+        entries: Mapping[str, Any] = artifact.manifest["entries"]
+        runs = [Run(entry, tuple(entries[entry])) for entry in (TRACE, MAIN)]
+        return execute(artifact.root, [np.asarray(inputs[name]) for name in graph.inputs], runs)
+
+
+def refuse_unsafe_names(graph: Graph) -> None:
+    """Raises InvalidModelError where a name could mean something in generated code: only identifiers pass."""
+    names = [*graph.tensors, *(op.name for op in graph.ops), *(name for op in graph.ops for name in op.outputs)]
+    unsafe = next((name for name in names if not _PLAIN.fullmatch(name)), None)
+    if unsafe is not None:
+        raise InvalidModelError(
+            "A name of the graph is not a plain identifier.",
+            code="unsafe-name",
+            where=ascii(unsafe[:64]),
+            hint="Load the model through prunus.compiler.load, which renames everything.",
+        )
+
+
+def _refuse_unsupported(found: Sequence[Finding]) -> None:
+    refused = [finding for finding in found if finding.placement == "unsupported"]
+    if refused:
+        raise UnsupportedError(
+            f"TVM cannot take {len(refused)} operator(s).",
+            code=refused[0].reason_code,
+            where=", ".join(finding.layer for finding in refused[:5]),
+            why="; ".join(dict.fromkeys(finding.reason_code for finding in refused)),
+            hint=refused[0].hint,
+        )
