@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .data import Data, load_data
@@ -23,7 +23,7 @@ from .pipeline import Pipeline
 from .registry import resolve
 from .report.build import Outcome, build_report, write_report
 from .report.schema import ReportData
-from .target import Device, Finding, Progress, Target, no_progress
+from .target import Device, Finding, Measures, Progress, Target, no_progress
 from .verify import Metric, measure, verify_artifact
 
 CALIBRATION_SAMPLES = 256
@@ -86,7 +86,10 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
         (folder / "artifact").mkdir()
         artifact = target.lower(graph, device, folder / "artifact", _part(progress, 0.4, 0.8))
         progress("Verifying the artefact", 0.8)
-        exactness = verify_artifact(target, artifact, graph, scoring.first(request.verify_samples))
+        samples = scoring.first(request.verify_samples)
+        exactness = verify_artifact(target, artifact, graph, samples)
+        if request.measure_latency and isinstance(target, Measures):
+            artifact = replace(artifact, costs={**artifact.costs, **target.measure(artifact, graph, samples.inputs)})
         outcome = Outcome(
             request_name=request.model.name,
             digest=hashlib.sha256(request.model.read_bytes()).hexdigest(),

@@ -111,3 +111,12 @@ class Target(Protocol):
         """Executes the artefact on a batch. Returns every integer tensor that it can show, and the graph outputs that
         it computes, by name of the integer graph; what the host computes after it (a terminal Softmax) is left out."""
         ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A target that can time its artefacts on this machine."""
+
+    def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
+        """Measured costs (keys of `quantity.UNITS`, basis `measured`) of one inference on the first sample."""
+        ...
