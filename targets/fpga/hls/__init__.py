@@ -1,0 +1,174 @@
+"""The hls4ml backend: an integer graph becomes an HLS project whose C simulation equals the integer reference."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ....compiler.errors import UnsupportedError, UsageError, missing_extra
+from ....compiler.integer import ops
+from ....compiler.integer.graph import Graph
+from ....compiler.model.workload import Workload
+from ....compiler.quantity import Estimate
+from ....compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
+from . import cost, csim, package, process
+from .lower import Lowered, lower_graph
+from .reuse import schedule
+from .spec import HlsLayer, Spec
+
+PROJECT = "project"
+BACKENDS = ("Vitis", "Vivado")  # hls4ml's; others are not exact on this route
+WRITE_TIMEOUT_S = 600.0
+_REASONS = {
+    "scheme": "A power of two is a shift: saturation and rounding of fixed-point types then equal the integer reference.",
+    "requant_bits": "An 18-bit multiplier fits one input of a DSP slice.",
+    "activation": "Fixed-point types are symmetric around zero; there are no zero points.",
+    "unsigned_after_relu": "An unsigned saturating type is the Relu, and has one bit more.",
+    "zero_point": "hls4ml's types have none.",
+    "per_channel": "Weights of one layer share a fixed-point type that is wide enough for all channels' scales.",
+    "softmax": "hls4ml's Softmax is a table with large errors; the host computes it from the exact logits.",
+}
+
+
+class HlsTarget:
+    """hls4ml with AMD's HLS tools. Device settings: `part`; optional `hls_backend` and `hls_scheme` (pow2 or fixed)."""
+
+    name = "hls"
+
+    def __init__(
+        self, compile_timeout_s: float = csim.COMPILE_TIMEOUT_S, run_timeout_s: float = csim.RUN_TIMEOUT_S
+    ) -> None:
+        self.compile_timeout_s = compile_timeout_s
+        self.run_timeout_s = run_timeout_s
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def formats(self, device: Device) -> Formats:
+        """Power-of-two scales and no zero points, or 18-bit multipliers where the device's settings ask for them."""
+        scheme = device.data.get("hls_scheme", "pow2")
+        if scheme not in ("pow2", "fixed"):
+            raise _bad_setting(device, "hls_scheme", scheme, ("pow2", "fixed"))
+        return Formats(
+            scheme=scheme, requant_bits=18, activation="s8", zero_point="zero", softmax="host", reasons=dict(_REASONS)
+        )
+
+    def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
+        """Modelled resources and latency under the schedule that `lower` would choose; wide ranges, no tool is asked."""
+        return [cost.estimate(work, device) for work in works]
+
+    def check(self, graph: Graph, device: Device) -> list[Finding]:
+        """One finding per operator: exact on the device, left to the host, or unsupported and why."""
+        return list(lower_graph(graph).findings)
+
+    def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
+        """Writes `project/`, `firmware.zip`, `build.sh` and `README.txt`; hls4ml runs in a subprocess.
+
+        Raises UnsupportedError when an operator has no exact form, ToolError when hls4ml is missing or fails.
+        """
+        lowered = lower_graph(graph)
+        _refuse(lowered)
+        if importlib.util.find_spec("hls4ml") is None:
+            raise missing_extra("hls4ml", "fpga")
+        layers, plan = schedule(lowered.layers, cost.multiplier_budget(device))
+        spec = _spec(lowered, layers, device)
+        progress("writing the HLS project", 0.0)
+        with tempfile.TemporaryDirectory(prefix="prunus-hls-") as scratch:
+            path = Path(scratch, "spec.npz")
+            spec.save(path)
+            command = ["write", str(path)]
+            what = "Writing the HLS project"
+            process.worker(command, Path(scratch), what=what, code="hls4ml-failed", timeout_s=WRITE_TIMEOUT_S)
+            shutil.move(Path(scratch, PROJECT), out / PROJECT)
+        manifest = package.manifest(graph, lowered, spec, plan)
+        package.clean(out / PROJECT)
+        package.write_scripts(out, spec, plan, manifest)
+        package.archive(out, package.files_under(out), out / "firmware.zip")
+        progress("writing the HLS project", 1.0)
+        return Artifact(out, package.files_under(out), manifest, lowered.findings)
+
+    def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
+        """Compiles the project's C simulation and runs the samples. The host quantizes the inputs as the graph says.
+
+        Returns every integer tensor that a layer of the project computes. Raises ToolError or LimitError.
+        """
+        lowered = lower_graph(graph)
+        project = artifact.root / PROJECT
+        library = self._library(project, str(artifact.manifest["top"]))
+        feeds = _host_prologue(graph, lowered, inputs)
+        return csim.simulate(project, library, graph, lowered, feeds, self.run_timeout_s)
+
+    def _library(self, project: Path, top: str) -> Path:
+        """The compiled simulation; kept for as long as this target lives, one per content of the sources."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="prunus-hls-csim-")
+        digest = hashlib.sha256()
+        for path in sorted(project.rglob("*")):
+            if path.suffix in (".cpp", ".h"):
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
+        library = Path(self._scratch.name, digest.hexdigest()[:16], f"{top}.so")
+        if not library.is_file():
+            library.parent.mkdir(exist_ok=True)
+            csim.compile_project(project, library, self.compile_timeout_s)
+        return library
+
+
+def _refuse(lowered: Lowered) -> None:
+    """Raises UnsupportedError that names the first operator at fault and counts the rest."""
+    if not lowered.refused and lowered.outputs:
+        return
+    if not lowered.refused:
+        raise UnsupportedError(
+            "Nothing of the model would run on the device.",
+            code="nothing-to-lower",
+            hint="Quantize the model first; `prunus check` lists every operator.",
+        )
+    first, others = lowered.refused[0], len(lowered.refused) - 1
+    raise UnsupportedError(
+        f"An operator cannot be compiled for this device ({first.reason_code})"
+        + (f", and {others} more." if others else "."),
+        code=first.reason_code,
+        where=first.layer,
+        why=first.hint,
+        hint="`prunus check` lists every operator with its reason.",
+    )
+
+
+def _spec(lowered: Lowered, layers: tuple[HlsLayer, ...], device: Device) -> Spec:
+    backend = device.data.get("hls_backend", "Vitis")
+    if backend not in BACKENDS:
+        raise _bad_setting(device, "hls_backend", backend, BACKENDS)
+    spec = Spec(
+        layers=layers,
+        inputs=tuple(lowered.values[name].layer for name in lowered.inputs),
+        outputs=tuple(lowered.values[name].layer for name in lowered.outputs),
+        io_type=lowered.io_type,
+        backend=backend,
+        part=cost.setting(device, "part"),
+        clock_period_ns=cost.clock_period_ns(device),
+    )
+    spec.check_names()
+    return spec
+
+
+def _host_prologue(graph: Graph, lowered: Lowered, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Evaluates what the host computes before the device: up to the device's integer inputs."""
+    values = {name: np.asarray(inputs[name]) for name in graph.inputs}
+    host = {finding.layer for finding in lowered.findings if finding.placement == "host"}
+    for op in graph.ops:
+        if op.name in host and all(name in values for name in op.inputs):
+            values |= zip(op.outputs, ops.evaluate(graph, op, tuple(values[name] for name in op.inputs)), strict=True)
+    return {name: values[name] for name in lowered.inputs}
+
+
+def _bad_setting(device: Device, key: str, value: object, known: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"The device '{device.name}' sets '{key}' to '{value}'.",
+        code="device-setting",
+        where=device.name,
+        hint=f"Known values: {', '.join(known)}.",
+    )

@@ -1,0 +1,146 @@
+"""Operators that touch elements one by one, and those that only move them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....compiler.integer import graph as ir
+from . import layout
+from .linear import _image
+from .lowering import Lowering, Value, refuse
+from .types import Fixed, holding
+
+
+def _pair(low: Lowering, op: ir.QAdd | ir.QMul) -> tuple[Value, Value]:
+    """Both inputs, of one shape and order."""
+    a, b = (low.values[name] for name in op.inputs)
+    if low.graph.tensors[op.inputs[0]].shape != low.graph.tensors[op.inputs[1]].shape:
+        raise refuse(op, "broadcast", "The inputs have different shapes.", "Expand the smaller input in the model.")
+    if not (a.order == b.order).all():
+        raise refuse(op, "layout", "The inputs arrive in different orders.", "Move transposes to the model's input.")
+    return a, low.reshaped(b, a.shape, "like")
+
+
+def lower_add(low: Lowering, op: ir.QAdd) -> Value:
+    """A sum. Fixed-point addition aligns the operands exactly, so one rounding by the result's type is left."""
+    a, b = _pair(low, op)
+    result_fraction = low.fraction(op.output)
+    if op.requant.scheme == "pow2":
+        largest = int(sum(v.type.max_abs * 2.0 ** (result_fraction - v.type.fraction) for v in (a, b))) + 1
+        result = low.result_type(op, largest)
+    else:
+        result = low.result_type(op, int(2 * 255 * op.requant.real().max()) + 1)
+        a, b = (_branch(low, op, value, i) for i, value in enumerate((a, b)))
+    value = low.emit("Merge", f"{op.output}_add", (a, b), result, a.shape, a.order, op="add")
+    return low.clipped(op, value)
+
+
+def _branch(low: Lowering, op: ir.QAdd, x: Value, index: int) -> Value:
+    """x * M_i * 2^-shift in a type that loses nothing."""
+    multiplier, shift = (a[index : index + 1] for a in (op.requant.multiplier.astype(np.int64), op.requant.shift))
+    wide = holding(x.type.max_abs * int(multiplier[0]), int(shift[0]))
+    return low.scaled(op, x, multiplier, shift, wide, f"{op.output}_side{index}")
+
+
+def lower_mul(low: Lowering, op: ir.QMul) -> Value:
+    """An elementwise product; under `fixed` its multiplier follows as a batch normalization."""
+    a, b = _pair(low, op)
+    exact = holding(a.type.max_abs * b.type.max_abs, a.type.fraction + b.type.fraction)
+    pow2 = op.requant.scheme == "pow2"
+    unit = 2.0 ** (low.fraction(op.output) - exact.fraction) if pow2 else float(op.requant.real()[0])
+    result = low.result_type(op, int(exact.max_abs * unit) + 1)
+    name = f"{op.output}_mul" if pow2 else f"{op.output}_product"
+    value = low.emit("Merge", name, (a, b), result if pow2 else exact, a.shape, a.order, op="multiply")
+    if not pow2:
+        multiplier = op.requant.multiplier.astype(np.int64)[:1]
+        value = low.scaled(op, value, multiplier, op.requant.shift[:1], result, f"{op.output}_scale")
+    return low.clipped(op, value)
+
+
+def lower_requant(low: Lowering, op: ir.QRequant) -> Value:
+    """A change of scale or range: a cast, or a product with the multiplier."""
+    x = low.values[op.inputs[0]]
+    largest = int(x.type.max_abs * op.requant.real().max()) + 1
+    result = low.result_type(op, largest)
+    if op.requant.scheme == "pow2":
+        name, size = f"{op.output}_cast", int(np.prod(x.shape))
+        value = low.emit("Activation", name, (x,), result, x.shape, x.order, activation="linear", n_in=size)
+    else:
+        multiplier = op.requant.multiplier.astype(np.int64)[:1]
+        value = low.scaled(op, x, multiplier, op.requant.shift[:1], result, f"{op.output}_scale")
+    return low.clipped(op, value)
+
+
+def lower_concat(low: Lowering, op: ir.QConcat) -> Value:
+    """A concatenation of channels or of vectors. Each input is cast to the result's type, which is the copy or the
+    requantization that the contract asks for; other multipliers are refused."""
+    parts = [low.values[name] for name in op.inputs]
+    out, shape = low.graph.quant(op.output), low.graph.tensors[op.output].shape
+    same = all(low.graph.quant(name) == out for name in op.inputs)
+    if len(parts) != 2 or op.axis != 0 or not (same or low.graph.scheme == "pow2"):
+        raise refuse(
+            op,
+            "concat",
+            "hls4ml concatenates two inputs along their channels, at scales that differ by powers of two.",
+            "Concatenate in pairs along the channel axis, with equal scales.",
+        )
+    result = low.result_type(op, out.max_abs * 4)
+    if len(shape) == 3:
+        parts = [_image(low, op, name) for name in op.inputs]
+        order, physical = layout.channels_last(shape), (*parts[0].shape[:2], shape[0])
+    else:
+        if not all(len(part.shape) == 1 and len(shape) == 1 for part in parts):
+            raise refuse(op, "layout", "The inputs are neither images nor vectors.", "Flatten them first.")
+        order = np.concatenate([parts[0].order, parts[1].order + parts[0].order.size])
+        physical = shape
+    name = f"{op.output}_concat"
+    value = low.emit(
+        "Concatenate",
+        name,
+        (parts[0], parts[1]),
+        result,
+        physical,
+        order,
+        axis=len(physical),
+        op=f"concatenate{len(physical)}d",
+    )
+    return low.clipped(op, value)
+
+
+def lower_reshape(low: Lowering, op: ir.QReshape) -> Value:
+    """Nothing moves: only the logical shape changes."""
+    return low.values[op.inputs[0]]
+
+
+def lower_transpose(low: Lowering, op: ir.QTranspose) -> Value:
+    """Nothing moves: the same physical elements have other logical places."""
+    x = low.values[op.inputs[0]]
+    order = layout.after_transpose(x.order, low.graph.tensors[op.inputs[0]].shape, op.perm)
+    return Value(x.layer, x.shape, order, x.type)
+
+
+def lower_pad(low: Lowering, op: ir.QPad) -> Value:
+    """Zeros around an image."""
+    x = _image(low, op, op.inputs[0])
+    if op.value != 0 or op.before[0] or op.after[0]:
+        raise refuse(op, "pad", "hls4ml pads images with zeros, in height and width.", "Pad inside the convolution.")
+    channels, height, width = low.graph.tensors[op.output].shape
+    result = Fixed(x.type.width, x.type.fraction, x.type.signed)
+    return low.emit(
+        "ZeroPadding2D",
+        f"{op.output}_pad",
+        (x,),
+        result,
+        (height, width, channels),
+        layout.channels_last((channels, height, width)),
+        data_format="channels_last",
+        in_height=x.shape[0],
+        in_width=x.shape[1],
+        out_height=height,
+        out_width=width,
+        n_chan=channels,
+        pad_top=op.before[1],
+        pad_bottom=op.after[1],
+        pad_left=op.before[2],
+        pad_right=op.after[2],
+    )

@@ -1,0 +1,231 @@
+"""Integer graph -> layers of hls4ml, and what becomes of every operator on the way.
+
+One walk serves both `check` and `lower`: an operator is supported if and only if its lowering succeeds. Float
+operators before the first and after the last layer stay with the host, as does what hls4ml has no exact form of
+(softmax, tables) where nothing on the device depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+
+from ....compiler.errors import UnsupportedError
+from ....compiler.integer import graph as ir
+from ....compiler.integer.requant import is_pow2
+from ....compiler.target import Finding
+from . import elementwise, layout, linear, pooling
+from .lowering import Lowering, Value, refuse
+from .spec import HlsLayer, IoType
+from .types import Fixed, saturating
+
+_LOWER: Mapping[type[ir.Op], Callable[[Lowering, Any], Value]] = {
+    ir.QConv: linear.lower_conv,
+    ir.QDepthwise: linear.lower_depthwise,
+    ir.QGemm: linear.lower_gemm,
+    ir.QAdd: elementwise.lower_add,
+    ir.QMul: elementwise.lower_mul,
+    ir.QRequant: elementwise.lower_requant,
+    ir.QConcat: elementwise.lower_concat,
+    ir.QMaxPool: pooling.lower_maxpool,
+    ir.QAvgPool: pooling.lower_avgpool,
+    ir.QReshape: elementwise.lower_reshape,
+    ir.QTranspose: elementwise.lower_transpose,
+    ir.QPad: elementwise.lower_pad,
+}
+_HOST = (ir.Quantize, ir.Dequantize, ir.Island, ir.QSoftmax, ir.QLut)  # may stay with the host at either end
+_MOVES = (ir.QReshape, ir.QTranspose)
+_MAX_PARALLEL_WEIGHTS, _MAX_PARALLEL_SIZE = 1 << 16, 1024
+_MAX_LAYOUTS = 64  # tried for graphs with several inputs
+_MAX_CONSUMERS = 7  # of one stream: hls4ml's clone layer has no more
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """The layers, where each tensor lives, and a finding per operator. `inputs` and `outputs` are tensors of the
+    integer graph that cross the border between host and device."""
+
+    layers: tuple[HlsLayer, ...]
+    values: Mapping[str, Value]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    io_type: IoType
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.placement == "unsupported")
+
+
+def io_type_of(graph: ir.Graph) -> IoType:
+    """`io_parallel` for small nets of fully connected layers, `io_stream` for all else: parallel convolutions generate
+    megabytes of C++ that no tool digests."""
+    sizes = [tensor.size for name, tensor in graph.tensors.items() if tensor.quant is not None]
+    weights = sum(op.weight.size for op in graph.ops if isinstance(op, ir.Linear))
+    flat = all(
+        len(graph.tensors[name].shape) == 1 for op in graph.ops if isinstance(op, ir.QGemm) for name in op.inputs
+    )
+    windows = any(isinstance(op, ir.QConv | ir.QDepthwise | ir.QMaxPool | ir.QAvgPool | ir.QPad) for op in graph.ops)
+    small = weights <= _MAX_PARALLEL_WEIGHTS and max(sizes, default=0) <= _MAX_PARALLEL_SIZE
+    return "io_parallel" if flat and small and not windows else "io_stream"
+
+
+def lower_graph(graph: ir.Graph) -> Lowered:
+    """Lowers everything that can be; the host stores inputs in the first layout under which most operators fit."""
+    borders = [tensor for tensor in _border_inputs(graph)]
+    candidates = product(*(layout.input_candidates(graph.tensors[name].shape) for name in borders))
+    best: Lowered | None = None
+    for axes in islice(candidates, _MAX_LAYOUTS):
+        lowered = _walk(graph, dict(zip(borders, axes, strict=True)))
+        if best is None or len(lowered.refused) < len(best.refused):
+            best = lowered
+        if not best.refused:
+            break
+    assert best is not None  # input_candidates yields at least the identity
+    return best
+
+
+def _border_inputs(graph: ir.Graph) -> list[str]:
+    """Integer tensors that the host makes: outputs of the float part at the front, and integer graph inputs."""
+    made = [op.output for op in graph.ops if isinstance(op, ir.Quantize)]
+    return [name for name in graph.inputs if graph.tensors[name].quant is not None] + made
+
+
+def _walk(graph: ir.Graph, axes: Mapping[str, tuple[int, ...]]) -> Lowered:
+    low = Lowering(graph, io_type_of(graph))
+    problems: dict[str, UnsupportedError] = {}
+    for name in axes:
+        if name in graph.inputs:
+            low.values[name] = _input(low, name, axes[name])
+    for op in graph.ops:
+        try:
+            if isinstance(op, ir.Quantize):
+                low.values[op.output] = _input(low, op.output, axes[op.output])
+            _check_types(graph, op)
+            if not isinstance(op, ir.Quantize):
+                low.values[op.output] = _lower_op(low, op)
+        except UnsupportedError as problem:
+            problems[op.name] = problem
+            _stand_in(low, op)
+    return _conclude(low, problems, tuple(axes))
+
+
+def _lower_op(low: Lowering, op: ir.Op) -> Value:
+    function = _LOWER.get(type(op))
+    if function is None:
+        raise refuse(
+            op,
+            f"no-{op.kind}",
+            f"hls4ml has no exact form of '{op.kind}'.",
+            "Choose a model without it, or another backend (`prunus targets`).",
+        )
+    return function(low, op)
+
+
+def _input(low: Lowering, name: str, axes: tuple[int, ...]) -> Value:
+    """An input layer that holds exactly the range of the tensor's type. It rounds and saturates, so that floats that
+    lie off the grid are quantized as the host would."""
+    tensor, quant = low.graph.tensors[name], low.graph.quant(name)
+    kind = saturating(quant.qmin, quant.qmax, low.fraction(name)) or Fixed(quant.bits, low.fraction(name))
+    shape = tuple(tensor.shape[axis] for axis in axes)
+    return low.emit(
+        "InputLayer", f"{name}_in", (), kind, shape, layout.by_axes(tensor.shape, axes), input_shape=list(shape)
+    )
+
+
+def _stand_in(low: Lowering, op: ir.Op) -> None:
+    """A value for the output of a refused operator, so that those after it are judged by themselves."""
+    for name in op.outputs:
+        tensor = low.graph.tensors[name]
+        if tensor.quant is not None and name not in low.values:
+            axes = next(layout.input_candidates(tensor.shape))
+            low.values[name] = _input(low, name, axes)
+
+
+def _check_types(graph: ir.Graph, op: ir.Op) -> None:
+    """Raises UnsupportedError unless scheme, zero points and scales are what fixed-point types can express."""
+    hint = "Quantize the model for this device; its formats ask for it."
+    if isinstance(op, ir.Fused) and op.requant.scheme == "f32":
+        raise refuse(op, "scheme-f32", "The operator multiplies by a float.", hint)
+    for name in (*op.inputs, *op.outputs):
+        quant = graph.tensors[name].quant
+        if quant is None:
+            continue
+        if quant.zero_point != 0:
+            raise refuse(op, "zero-point", f"A tensor has the zero point {quant.zero_point}.", hint)
+        if graph.scheme == "pow2" and not is_pow2(quant.scale):
+            raise refuse(op, "scale-not-pow2", f"A scale of {quant.scale:.9g} is not a power of two.", hint)
+
+
+# -- what runs where ----------------------------------------------------------------------------------------------------
+
+
+def _conclude(low: Lowering, problems: Mapping[str, UnsupportedError], inputs: tuple[str, ...]) -> Lowered:
+    graph = low.graph
+    device = {op.name for op in graph.ops if op.name not in problems and not isinstance(op, ir.Quantize)}
+    fed = _reached(graph.ops, device, lambda op: op.inputs, graph.producers)
+    feeds = _feeding(graph, device)
+    findings = tuple(_finding(low, op, problems.get(op.name), op.name in fed, op.name in feeds) for op in graph.ops)
+    outputs = tuple(
+        name
+        for op in graph.ops
+        if op.name in device
+        for name in op.outputs
+        if name in graph.outputs or any(consumer.name not in device for consumer in graph.consumers.get(name, ()))
+    )
+    return Lowered(tuple(low.layers), low.values, inputs, outputs, findings, low.io_type)
+
+
+def _reached(
+    ops: tuple[ir.Op, ...], device: set[str], names: Callable[[ir.Op], tuple[str, ...]], producers: Mapping[str, ir.Op]
+) -> set[str]:
+    """Operators that depend on an operator of the device."""
+    found: set[str] = set()
+    for op in ops:
+        before = [producers[name].name for name in names(op) if name in producers]
+        if any(name in device or name in found for name in before):
+            found.add(op.name)
+    return found
+
+
+def _feeding(graph: ir.Graph, device: set[str]) -> set[str]:
+    """Operators that an operator of the device depends on."""
+    found: set[str] = set()
+    for op in reversed(graph.ops):
+        after = [consumer.name for name in op.outputs for consumer in graph.consumers.get(name, ())]
+        if any(name in device or name in found for name in after):
+            found.add(op.name)
+    return found
+
+
+def _finding(low: Lowering, op: ir.Op, problem: UnsupportedError | None, after: bool, before: bool) -> Finding:
+    """`after`: it depends on the device; `before`: the device depends on it."""
+    if isinstance(op, ir.Quantize) and problem is None and not after:
+        return Finding(op.name, "host", "input-quantization", "The host sends integers of the input's type.")
+    if problem is not None and isinstance(op, _HOST) and not (after and before):
+        return Finding(op.name, "host", "host-epilogue" if after else "host-prologue", "")
+    if problem is not None:
+        return Finding(op.name, "unsupported", problem.code, f"{problem.what} {problem.hint or ''}".strip())
+    if isinstance(op, ir.Quantize):
+        return Finding(op.name, "unsupported", "float-between-layers", "The host would have to compute in between.")
+    if low.io_type == "io_stream" and len(low.graph.consumers.get(op.output, ())) > _MAX_CONSUMERS:
+        hint = f"hls4ml copies a stream at most {_MAX_CONSUMERS} times."
+        return Finding(op.name, "unsupported", "fan-out", hint)
+    if isinstance(op, _MOVES):
+        return Finding(op.name, "integer", "layout-only", "Absorbed into the order of elements.")
+    if isinstance(op, ir.QConv) and op.group > 1 or isinstance(op, ir.QDepthwise) and _multiplies(low, op):
+        return Finding(op.name, "integer", "group-expanded", "Runs as a dense convolution with zeros between groups.")
+    return Finding(op.name, "integer", "exact", "")
+
+
+def _multiplies(low: Lowering, op: ir.QDepthwise) -> bool:
+    return len(op.weight) != low.graph.tensors[op.inputs[0]].shape[0]
+
+
+def size_of(value: Value) -> int:
+    """Elements of one sample."""
+    return int(np.prod(value.shape))

@@ -1,0 +1,147 @@
+"""What `lower` leaves behind: the project folder, the same as one archive, a build script, and a manifest."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ....compiler.integer import graph as ir
+from .layout import axes_of
+from .lower import Lowered
+from .reuse import Schedule
+from .spec import Spec
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_STAMP = "00000000"
+_DROPPED = ("hls4ml_config.yml",)  # hls4ml's own record; the manifest says the same and more
+_OPTIONS = """array set opt {
+    reset      1
+    csim       0
+    synth      1
+    cosim      0
+    validation 0
+    export     1
+    vsynth     0
+    fifo_opt   0
+}
+"""
+_BUILD = """#!/bin/sh
+# Synthesises ./project and exports it as an IP core. Needs AMD Vitis HLS on the PATH.
+set -eu
+cd "$(dirname "$0")/project"
+if command -v vitis-run >/dev/null 2>&1; then
+    exec vitis-run --mode hls --tcl build_prj.tcl
+elif command -v vitis_hls >/dev/null 2>&1; then
+    exec vitis_hls -f build_prj.tcl
+fi
+echo "build.sh: neither vitis-run nor vitis_hls is on the PATH." >&2
+echo "Install AMD Vitis (2023.2 or later) and source its settings64.sh, then run this script again." >&2
+exit 6
+"""
+_README = """HLS project
+===========
+part: {part}    clock: {clock:g} ns    interface: {io_type}    strategy: {strategy}
+
+Build        ./build.sh synthesises project/ with AMD Vitis HLS and exports an IP core to
+             project/{project}_prj/solution1/impl/ip. Options are in project/build_opt.tcl.
+Simulate     project/build_lib.sh builds the C simulation with g++ alone.
+firmware.zip holds project/, build.sh and this file.
+
+The top function is {project}() in project/firmware/{project}.cpp. Its ports carry fixed-point numbers:
+
+{ports}
+Elements of an input or output arrive in the order "axes" of its logical (ONNX) shape; an integer q of the compressed
+model is the fixed-point number q * 2^-fraction, so its bits are those of q.
+The C simulation proves the arithmetic of these sources. It says nothing about whether the design fits the device or
+meets its clock: only synthesis does.
+"""
+
+
+def clean(project: Path) -> None:
+    """Makes a freshly written project the same on every run, and its C simulation quick to compile."""
+    for dropped in _DROPPED:
+        (project / dropped).unlink(missing_ok=True)
+    script = project / "build_lib.sh"
+    text = script.read_text(encoding="utf-8").replace("-O3", "-O2")
+    script.write_text(re.sub(r"LIB_STAMP=\w+", f"LIB_STAMP={_STAMP}", text), encoding="utf-8")
+    (project / "build_opt.tcl").write_text(_OPTIONS, encoding="utf-8")
+
+
+def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str, Any]) -> None:
+    """build.sh and README.txt beside the project."""
+    ports = "".join(
+        f"  {port['direction']:6} {port['tensor']}: {port['type']}, logical shape {port['shape']}, axes {port['axes']}\n"
+        for port in manifest["ports"]
+    )
+    readme = _README.format(
+        part=spec.part,
+        clock=spec.clock_period_ns,
+        io_type=spec.io_type,
+        strategy=schedule.strategy,
+        project=spec.project,
+        ports=ports,
+    )
+    (out / "build.sh").write_text(_BUILD, encoding="utf-8")
+    (out / "build.sh").chmod(0o755)
+    (out / "README.txt").write_text(readme, encoding="utf-8")
+
+
+def files_under(out: Path) -> tuple[str, ...]:
+    """All files below `out`, as sorted relative paths with forward slashes."""
+    return tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
+
+
+def archive(out: Path, files: Sequence[str], destination: Path) -> None:
+    """A zip with fixed times, order and permissions: the same files give the same bytes."""
+    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+        for name in files:
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if name.endswith(".sh") else 0o644) << 16
+            target.writestr(entry, (out / name).read_bytes())
+
+
+def manifest(graph: ir.Graph, lowered: Lowered, spec: Spec, schedule: Schedule) -> dict[str, Any]:
+    """Settings, ports and layers with types, strategy and reuse factor, as JSON-ready data."""
+    return {
+        "backend": spec.backend,
+        "part": spec.part,
+        "clock_period_ns": spec.clock_period_ns,
+        "io_type": spec.io_type,
+        "strategy": schedule.strategy,
+        "multipliers": schedule.multipliers,
+        "top": spec.project,
+        "ports": [
+            *(_port(graph, lowered, name, "input") for name in lowered.inputs),
+            *(_port(graph, lowered, name, "output") for name in lowered.outputs),
+        ],
+        "layers": [
+            {
+                "name": layer.name,
+                "class": layer.class_name,
+                "inputs": list(layer.inputs),
+                "shape": list(layer.shape),
+                "types": dict(layer.types),
+                "strategy": layer.strategy if layer.products else None,
+                "reuse_factor": layer.reuse_factor if layer.products else None,
+            }
+            for layer in spec.layers
+        ],
+    }
+
+
+def _port(graph: ir.Graph, lowered: Lowered, name: str, direction: str) -> dict[str, Any]:
+    value, shape = lowered.values[name], graph.tensors[name].shape
+    axes = axes_of(value.order, shape)
+    return {
+        "tensor": name,
+        "direction": direction,
+        "layer": value.layer,
+        "type": str(value.type),
+        "fraction": value.type.fraction,
+        "shape": list(shape),
+        "axes": None if axes is None else list(axes),
+    }
