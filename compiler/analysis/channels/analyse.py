@@ -1,0 +1,32 @@
+"""Walks a graph once, operator by operator, and lets each operator's rule move the labels."""
+
+from __future__ import annotations
+
+from ...model.model import Model
+from .build import build_channels
+from .groups import Channels
+from .rules import RULES, unknown
+from .shapes import with_shapes
+from .trace import Trace
+
+
+def channel_groups(model: Model) -> Channels:
+    """The coupled channels of a model.
+
+    Constants should be initializers (not Constant nodes) and shapes constant, as after the pass `normalise`; anything
+    else stays correct and pins more. A model without inferred shapes is inferred first, on a copy.
+
+    Raises:
+        InvalidModelError, UnsupportedError: the shapes contradict each other or cannot be inferred.
+    """
+    trace = Trace()
+    graph = with_shapes(model).graph
+    for value in graph.inputs:
+        trace.enter(value, "graph-input")
+    for node in graph:
+        known = node.domain in ("", "ai.onnx") and not trace.pin_captured(node)
+        rule = RULES.get(node.op_type, unknown) if known else unknown
+        trace.leave(node, rule(trace, node))
+    for value in graph.outputs:
+        trace.pin(trace.dims(value), "graph-output", value.name or "")
+    return build_channels(trace.space, trace.records, trace.known)
