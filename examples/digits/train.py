@@ -3,7 +3,8 @@
     pip install 'prunus[train]' scikit-learn
     python examples/digits/train.py
 
-Writes `cnn.onnx` (a small residual CNN), `mlp.onnx`, and `digits.npz` / `calibration.npz` beside this file. Digits are
+Writes `cnn.onnx` (a small residual CNN), `mlp.onnx`, and the data beside this file: `digits.npz` (test images),
+`digits_flat.npz` (the same as vectors, for the MLP) and `calibration.npz`. Digits are
 8x8 pixels in 0..16, scaled to 0..1. Everything is seeded; the committed files were made by exactly this script.
 """
 
@@ -132,6 +133,7 @@ def main() -> None:
         print(f"{name}: top-1 {accuracy:.4f} on {len(test)} test images, {size / 1000:.0f} kB")
     np.savez_compressed(FOLDER / "calibration.npz", x=images[:256], y=labels[:256])
     np.savez_compressed(FOLDER / "digits.npz", x=test_images, y=test_labels)
+    np.savez_compressed(FOLDER / "digits_flat.npz", x=test_images.reshape(-1, 64), y=test_labels)
 
 
 if __name__ == "__main__":
