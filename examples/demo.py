@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from prunus.compiler.driver import Compiled, Request, compile
-from prunus.compiler.errors import PrunusError
-from prunus.compiler.passes.base import Options
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from prunus.compiler.driver import Compiled, Request, compile
+from prunus.compiler.errors import PrunusError
+from prunus.compiler.passes.base import Options
 
 DIGITS = Path(__file__).resolve().parent / "digits"
 DEVICES = ("pynq-z2", "host-cpu", "npu-16nm")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf2onnx
+
 from prunus.compiler import Request, compile
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from prunus.compiler import Request, compile
 from torch import nn
+
+from prunus.compiler import Request, compile
 
 
 class TwoInputs(nn.Module):
