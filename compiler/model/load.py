@@ -1,0 +1,113 @@
+"""An untrusted model file becomes a `Model`: checked, within limits, every name plain, at one opset, fully shaped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
+
+from ..errors import InvalidModelError, UnsupportedError
+from . import shapes as inference
+from .assemble import assemble, give_final_names
+from .external import ExternalData
+from .files import read_file
+from .inputs import fix_inputs
+from .limits import Limits, check_cost
+from .model import Model
+from .rename import plain
+from .sizes import check_sizes
+from .untrusted import shown
+from .upgrade import declared_opset, to_opset
+
+Dims = Sequence[int | None]
+DEFAULT_LIMITS = Limits()
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    shapes: Mapping[str, Dims] | None = None,
+    roots: Sequence[str | os.PathLike[str]] = (),
+) -> Model:
+    """Reads an ONNX file that need not be trusted.
+
+    Args:
+        path: a regular file; external data is read from its folder.
+        limits: what the model may cost; see `Limits`.
+        shapes: static shapes for inputs whose dimensions are dynamic, by the user's input name; None in first
+            place keeps a symbolic batch.
+        roots: further folders that external data may lie in.
+
+    Returns:
+        The model at opset 21. A dynamic first dimension of the inputs is the symbolic dimension `batch`; all others
+        are numbers. No value is without type and shape.
+
+    Raises:
+        InvalidModelError: damaged, unsafe or not valid ONNX. UnsupportedError: valid, but not for Prunus.
+        LimitError: larger than the limits. UsageError: a shape is missing or does not fit.
+    """
+    file = Path(path)
+    data = read_file(file, limits)
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except ProtobufError as error:
+        raise InvalidModelError(
+            "The file is not an ONNX model, or it is damaged.",
+            code="not-onnx",
+            where=shown(str(file)),
+            why=str(error)[:200],
+            hint="Export the model again, or download it again and compare its size.",
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    del data
+    model = load_proto(proto, limits=limits, shapes=shapes, roots=roots, folder=file.parent)
+    provenance = {"file": file.name, "sha256": digest, **model.provenance}
+    return replace(model, provenance=MappingProxyType(provenance))
+
+
+def load_proto(
+    proto: onnx.ModelProto,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    shapes: Mapping[str, Dims] | None = None,
+    roots: Sequence[str | os.PathLike[str]] = (),
+    folder: Path | None = None,
+) -> Model:
+    """The same for a model in memory, which stays as it is. `folder` is where its external data lies."""
+    check_cost(proto, limits)
+    opset = declared_opset(proto)
+    with ExternalData(folder, roots) as external:
+        graph = plain(proto, opset, external, limits)
+    fix_inputs(graph, shapes or {})
+    final = assemble(to_opset(graph, opset), graph)
+    names = give_final_names(final, graph)
+    batch = _infer(final)
+    provenance = {"opset": str(opset), "ir_version": str(proto.ir_version), "batch": batch}
+    model = Model(final, MappingProxyType(names), provenance=MappingProxyType(provenance))
+    check_sizes(model, limits)
+    return model
+
+
+def _infer(model: ir.Model) -> str:
+    """Infers all shapes. A graph that works for one batch size only loses its symbolic batch; returns what it is."""
+    if not inference.has_symbolic_batch(model.graph):
+        inference.infer(model)
+        return "fixed"
+    try:
+        inference.infer(model)
+        return "symbolic"
+    except (InvalidModelError, UnsupportedError) as error:
+        reason = error.why or error.what
+    for value in model.graph.inputs:
+        if value.shape is not None and value.shape.rank():
+            value.shape = ir.Shape([dim if isinstance(dim, int) else 1 for dim in value.shape])
+    inference.infer(model)
+    return f"fixed at 1: {reason}"
