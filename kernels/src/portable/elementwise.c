@@ -189,7 +189,7 @@ prunus_status prunus_requantize(const prunus_requant_args *args, const void *x, 
   prunus_status status = prunus_i_check_type(args->x);
   if (!status) status = prunus_i_check_epilogue(&args->y);
   if (status) return status;
-  if (args->entry < 0 || args->entry >= args->y.requant.size) return PRUNUS_E_RANGE;
+  if (!args->copy && (args->entry < 0 || args->entry >= args->y.requant.size)) return PRUNUS_E_RANGE;
   if (args->copy && (args->x.dtype != args->y.type.dtype || args->x.zero_point != args->y.type.zero_point))
     return PRUNUS_E_TYPE;
   for (int32_t i = 0; i < args->outer; ++i)
