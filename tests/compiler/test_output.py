@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from prunus.compiler.errors import LimitError, ToolError, UsageError
 from prunus.compiler.output import MANIFEST, staged, write_manifest
 

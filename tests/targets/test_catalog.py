@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from prunus.compiler.errors import UsageError
 from prunus.compiler.quantity import Quantity
 from prunus.compiler.target import Target

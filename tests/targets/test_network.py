@@ -8,6 +8,7 @@ from pathlib import Path
 import graphs
 import numpy as np
 import pytest
+
 from prunus.compiler.errors import UnsupportedError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+
 from prunus.compiler.report import schema
 from prunus.compiler.report.html import percent, render, si
 from prunus.compiler.report.plots import Bar, bar_chart, range_chart

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from prunus.compiler.model.workload import Layer, Sparsity, Workload
 from prunus.compiler.quantity import UNITS
 from prunus.targets.asic import AsicTarget
