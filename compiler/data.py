@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .data_files import fit, read_arrays
 from .errors import UsageError
+from .model.model import Model
 
 Array = npt.NDArray[Any]
 
@@ -57,3 +61,21 @@ class Data:
         """(calibration, scoring): disjoint, seeded; `calibration` samples in the first, the rest in the second."""
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(np.sort(order[:calibration])), self.take(np.sort(order[calibration:]))
+
+
+def load_data(path: str | os.PathLike[str], model: Model) -> Data:
+    """Reads data for a model and checks it: an `.npz` or `.npy` file, or a folder of them.
+
+    One array per input, first dimension the samples, under the input's name; the only input of a model may also be
+    called `x`. `y` holds labels, one per sample. Arrays that nothing asks for are ignored. A folder holds either
+    `.npy` files named like the arrays (`x.npy`, `y.npy`), or `.npz` parts of one data set, joined in name order.
+
+    An array of another type than the input's is cast where that changes no value (uint8 to float32), or where it only
+    rounds floating-point numbers (float64 to float32). Nothing is scaled, transposed or guessed.
+
+    Raises:
+        UsageError: the file is missing, damaged or pickled, an array is missing, or it does not fit its input.
+    """
+    source = Path(path)
+    inputs, labels = fit(read_arrays(source), model, source.name)
+    return Data(inputs, labels, source.name)

@@ -58,8 +58,8 @@ def give_final_names(model: ir.Model, plain: Plain) -> dict[str, str]:
         rename_value(value)
     for node in ir.traversal.RecursiveGraphIterator(graph):
         rename(node, "n")
-        for value in (*node.inputs, *node.outputs):
-            rename_value(value)
+        for used in (*node.inputs, *node.outputs):
+            rename_value(used)
     for value in graph.outputs:
         rename_value(value)
     unused = [value for value in graph.initializers.values() if value not in named]

@@ -1,8 +1,8 @@
 """The only way weights and shapes change together.
 
-onnx-ir keeps a weight's data (`const_value`) and its declared type and shape apart; changing one and not the other leaves
-a model that looks right and is not. Passes therefore change weights through the functions here, and call `infer_shapes`
-after a change of structure. All of them work in place, on a clone that the pass owns.
+onnx-ir keeps a weight's data (`const_value`) and its declared type and shape apart; changing one and not the other
+leaves a model that looks right and is not. Passes therefore change weights through the functions here, and call
+`infer_shapes` after a change of structure. All of them work in place, on a clone that the pass owns.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def set_weight(value: ir.Value, array: Array) -> None:
     tensor = ir.tensor(np.asarray(array, order="C"), name=value.name)
     value.const_value = tensor
     value.type = ir.TensorType(tensor.dtype)
-    value.shape = ir.Shape(tensor.shape)
+    value.shape = ir.Shape(tensor.numpy().shape)
 
 
 def make_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:

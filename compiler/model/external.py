@@ -24,7 +24,7 @@ class ExternalData:
     A context manager; on leaving it, files that changed while they were read are refused.
     """
 
-    def __init__(self, folder: Path | None, roots: Sequence[Path | str] = ()) -> None:
+    def __init__(self, folder: Path | None, roots: Sequence[str | os.PathLike[str]] = ()) -> None:
         self._folder = folder
         candidates = [folder, *roots] if folder is not None else list(roots)
         self._roots = [Path(os.path.realpath(root)) for root in candidates]

@@ -14,35 +14,57 @@ from ..errors import InvalidModelError, PrunusError, UnsupportedError
 from .limits import Limits
 from .untrusted import Text, shown
 
-_POSITIVE = frozenset(
-    "blocksize dilations group kernel_shape num_groups num_heads kv_num_heads q_num_heads num_outputs offset_group "
-    "hidden_size output_height output_width pooled_shape size strides".split()
-)
-_WINDOW_OPS = frozenset("Conv ConvInteger ConvTranspose QLinearConv AveragePool MaxPool LpPool".split())
+_POSITIVE = frozenset({
+    "blocksize", "dilations", "group", "hidden_size", "kernel_shape", "kv_num_heads", "num_groups", "num_heads",
+    "num_outputs", "offset_group", "output_height", "output_width", "pooled_shape", "q_num_heads", "size", "strides",
+})  # fmt: skip
+_WINDOW_OPS = frozenset({"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool", "MaxPool", "QLinearConv"})
 _NOT_NEGATIVE = frozenset({"pads", "output_padding", "output_shape"})  # of window operators
 _LARGEST = 1 << 20  # of a stride, a dilation, a pad; beyond it nothing real is meant and sums may overflow
 _POSITIVE_FLOATS = frozenset({"scales", "height_scale", "width_scale"})
 _STRING = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,->+ ")
 
-_DATA_DEPENDENT = (
-    "data-dependent",
-    "The shape of its output depends on data.",
-    "Move it into your own post-processing.",
-)
-_CONTROL = ("control-flow", "It loops or branches at run time.", "Export the model with the loop unrolled.")
-_SEQUENCE = ("not-a-tensor", "It works on sequences, optional values or text.", "Export the model with tensors only.")
-_RANDOM = ("random", "Its result is random, so nothing could be verified.", "Export the model for inference.")
-_REFUSED = {  # operator -> (code, why, hint)
-    **dict.fromkeys("NonZero NonMaxSuppression Unique Compress".split(), _DATA_DEPENDENT),
-    **dict.fromkeys("Loop Scan SequenceMap".split(), _CONTROL),
-    **dict.fromkeys("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split(), _RANDOM),
-    **dict.fromkeys(
-        "ConcatFromSequence ImageDecoder Optional OptionalGetElement OptionalHasElement RegexFullMatch SequenceAt "
-        "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence StringConcat "
-        "StringNormalizer StringSplit TfIdfVectorizer".split(),
-        _SEQUENCE,
+_REASONS = {  # code -> (why, hint, operators that are refused for it)
+    "data-dependent": (
+        "The shape of its output depends on data.",
+        "Cut the model before it and do the rest in your own post-processing.",
+        ("Compress", "NonMaxSuppression", "NonZero", "Unique"),
     ),
-}  # fmt: skip
+    "control-flow": (
+        "It loops at run time, perhaps without end.",
+        "Export the model with the loop unrolled.",
+        ("Loop", "Scan", "SequenceMap"),
+    ),
+    "random": (
+        "Its result is random, so nothing could be verified.",
+        "Export the model for inference.",
+        ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    ),
+    "not-a-tensor": (
+        "It works on sequences, optional values or text.",
+        "Export the model with tensors of numbers only.",
+        (
+            "ConcatFromSequence",
+            "ImageDecoder",
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+            "RegexFullMatch",
+            "SequenceAt",
+            "SequenceConstruct",
+            "SequenceEmpty",
+            "SequenceErase",
+            "SequenceInsert",
+            "SequenceLength",
+            "SplitToSequence",
+            "StringConcat",
+            "StringNormalizer",
+            "StringSplit",
+            "TfIdfVectorizer",
+        ),
+    ),
+}
+_REFUSED = {op_type: (code, why, hint) for code, (why, hint, operators) in _REASONS.items() for op_type in operators}
 
 
 def check_operator(node: onnx.NodeProto, opset: int, limits: Limits) -> onnx.defs.OpSchema:
@@ -124,7 +146,7 @@ def _check_attribute(
         close = difflib.get_close_matches(shown(name), sorted(schema.attributes), n=1)
         hint = f"Did you mean {close[0]}?" if close else None
         raise _invalid(node, "unknown-attribute", f"{node.op_type} has no attribute {shown(name)}.", hint)
-    if attribute.type != wanted.type.value:
+    if attribute.type != int(wanted.type):
         raise _invalid(node, "attribute-type", f"Attribute {name} has the wrong type.")
     if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.TYPE_PROTO):
         raise UnsupportedError(

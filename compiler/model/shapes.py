@@ -1,8 +1,8 @@
 """Shape inference for a whole model: a symbolic batch, every other dimension a number, nothing left unknown.
 
-onnx's own inference loses sight of a symbolic batch in `Reshape`, `Shape` and their kin. So a model with a symbolic batch
-is inferred twice, with two concrete batch sizes: a dimension that stays the same is static, one that grows in proportion
-is a multiple of the batch. Large weights stay outside the inference; it needs only their types and shapes.
+onnx's own inference loses sight of a symbolic batch in `Reshape`, `Shape` and their kin. So a model with a symbolic
+batch is inferred twice, with two concrete batch sizes: a dimension that stays the same is static, one that grows in
+proportion is a multiple of the batch. Large weights stay outside; their types and shapes are enough.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import Error as ProtobufError
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from ..errors import InvalidModelError, PrunusError, UnsupportedError
 

@@ -78,7 +78,8 @@ def check_size(kind: int, dims: tuple[int, ...], where: Text, limits: Limits) ->
             "A tensor is too large.",
             code="tensor-limit",
             where=shown(where),
-            why=f"Shape {list(dims)} of {type_name(kind)} takes {readable(size)}; the limit is {readable(limits.tensor_bytes)}.",
+            why=f"Shape {list(dims)} of {type_name(kind)} takes {readable(size)}; "
+            f"the limit is {readable(limits.tensor_bytes)}.",
             hint=RAISE_HINT,
         )
     return size

@@ -28,7 +28,7 @@ def declared_opset(model: onnx.ModelProto) -> int:
             why=f"It has IR version {model.ir_version}; onnx {onnx.__version__} reads up to {onnx.IR_VERSION}.",
             hint="Export the model with an older IR version, or update onnx.",
         )
-    versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    versions: list[int] = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
     if len(versions) != 1:
         raise InvalidModelError(
             "The model does not say which operator set it uses.",
