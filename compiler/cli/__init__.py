@@ -11,7 +11,7 @@ from . import build, inspect, setup, show
 
 app = typer.Typer(
     name="prunus",
-    help="Compiles a trained ONNX model for an FPGA, a CPU or a chip: prunes, quantizes, lowers, and proves the result.",
+    help="Compile a trained ONNX model for an FPGA, a CPU or a chip: prune, quantize, lower, and prove the result.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -163,9 +163,8 @@ def _one_stage(
         return
     from ..report.html import si
 
-    show.output.print(
-        f"MACs {si(before.macs)} → {si(after.macs)}, weights {si(before.weight_bytes, 'B')} → {si(after.weight_bytes, 'B')}"
-    )
+    weights = f"{si(before.weight_bytes, 'B')} → {si(after.weight_bytes, 'B')}"
+    show.output.print(f"MACs {si(before.macs)} → {si(after.macs)}, weights {weights}")
     for record in result.records:
         for note in record.notes:
             where = f" [dim]{show.printable(loaded.original(note.where))}[/]" if note.where else ""

@@ -189,9 +189,8 @@ def _reason(finding: Finding | None) -> str:
 def _exactness_notes(exactness: Exactness) -> list[str]:
     if exactness.fraction is None:
         return [f"The artefact was not executed here: {exactness.reason}"]
-    notes = [
-        f"{exactness.elements} integer elements in {exactness.tensors} tensors over {exactness.samples} samples compared."
-    ]
+    extent = f"{exactness.tensors} tensors over {exactness.samples} samples"
+    notes = [f"{exactness.elements} integer elements in {extent} compared."]
     if exactness.island_error:
         notes.append(f"Float islands differ by at most {exactness.island_error:.2e} (bound {ISLAND_TOLERANCE:.0e}).")
     return notes

@@ -103,7 +103,7 @@ def _cost_plot(layers: Sequence[LayerInfo]) -> str:
 
 
 def _gains(estimate: Sequence[EstimateInfo], baseline: Sequence[EstimateInfo]) -> dict[str, float]:
-    """How many times less each cost is than for the unpruned int8 network; modelled figures beside modelled ones only."""
+    """How many times less each cost is than for the unpruned int8 network; modelled beside modelled only."""
     before = {each.name: each.value for each in baseline}
     return {
         each.name: before[each.name] / each.value

@@ -55,7 +55,7 @@ def reference() -> list[dict]:
 
 
 def test_equals_scalesim() -> None:
-    """Zero cycles difference; conv1 is left out here, since SCALE-Sim rounds its output size up (113 instead of 112)."""
+    """Zero cycles difference; conv1 stands below, since SCALE-Sim rounds its output size up."""
     entries = [each for each in reference() if "rows" in each and each["layer"] != "rn50_conv1"]
     assert len(entries) >= 15
     for each in entries:
