@@ -20,7 +20,7 @@ from .build import find_toolchain, link
 from .bundle import LIBRARY, refuse_changed, sample_inputs, write_bundle
 from .check import findings
 from .execute import Run, execute
-from .lower import MAIN, TRACE, build_module, import_tvm
+from .lower import MAIN, TRACE, compile_graph
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -60,10 +60,9 @@ class TvmTarget:
         refuse_unsafe_names(graph)
         found = findings(graph)
         _refuse_unsupported(found)
-        tvm = import_tvm()
         toolchain = find_toolchain(str(device.data.get("march", "native")))
         progress("Compiling the graph with TVM", 0.0)
-        executable = tvm.compile(build_module(graph), target=tvm.target.Target("llvm"))
+        executable = compile_graph(graph)
         progress("Compiling the kernels", 0.3)
         with tempfile.TemporaryDirectory(prefix="prunus-tvm-") as folder:
             link(toolchain, executable, Path(folder), (out / LIBRARY).absolute())

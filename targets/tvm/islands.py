@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -10,14 +11,17 @@ from ...compiler.errors import UnsupportedError
 from ...compiler.integer import graph as ir
 
 # fmt: off
-# ONNX operators that TVM's frontend turns into float code within 1e-5 of onnxruntime.
+# ONNX operators that TVM's frontend turns into float code within 1e-5 of onnxruntime, for any batch (tested one by one).
 OPERATORS = frozenset({
-    "Abs", "Add", "AveragePool", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv", "Cos", "Div", "Elu", "Erf",
-    "Exp", "Expand", "Flatten", "Floor", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid",
-    "HardSwish", "Identity", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool",
-    "Min", "Mul", "Neg", "Pad", "Pow", "PRelu", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum",
-    "Relu", "Reshape", "Resize", "Selu", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus", "Sqrt", "Squeeze", "Sub",
-    "Tanh", "Transpose", "Unsqueeze"
+    "Abs", "Add", "Asinh", "Atan", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat",
+    "Constant", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div",
+    "Dropout", "Einsum", "Elu", "Erf", "Exp", "Flatten", "Floor", "Gelu", "Gemm", "GlobalAveragePool",
+    "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "LRN",
+    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish",
+    "Mul", "Neg", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
+    "ReduceSum", "Relu", "Reshape", "Resize", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Softmax",
+    "Softplus", "Softsign", "SpaceToDepth", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu",
+    "Tile", "Transpose", "Unsqueeze",
 })
 # fmt: on
 
@@ -33,8 +37,11 @@ def unsupported_operators(op: ir.Island) -> tuple[str, ...]:
     return tuple(sorted(found - OPERATORS))
 
 
-def add_function(builder: Any, op: ir.Island) -> Any:
-    """Adds the island to the module under construction; returns its global variable."""
+def add_island(builder: Any, op: ir.Island) -> Any:
+    """Adds an island's functions to the module under construction; returns the global variable of the one to call.
+
+    Raises UnsupportedError where TVM's ONNX frontend fails.
+    """
     from tvm.relax.frontend.onnx import from_onnx
 
     try:
@@ -47,4 +54,25 @@ def add_function(builder: Any, op: ir.Island) -> Any:
             why=str(error)[:500],
             hint="Remove the region from the model and compute it on the host.",
         ) from error
-    return builder.add_func(module["main"].without_attr("global_symbol"), f"island_{op.name}")
+    prefix = f"island_{op.name}"
+    helpers = {
+        variable: builder.add_func(function, f"{prefix}_{variable.name_hint}")
+        for variable, function in module.functions_items()
+        if variable.name_hint != "main"
+    }
+    # without a global symbol it is private: only `main` and `trace` of the whole graph are exported
+    return builder.add_func(_renamed(module["main"].without_attr("global_symbol"), helpers), prefix)
+
+
+def _renamed(function: Any, names: Mapping[Any, Any]) -> Any:
+    """A Relax function with other global variables in place of those that `names` lists."""
+    from tvm.relax.expr_functor import PyExprMutator, mutator
+
+    @mutator
+    class Rename(PyExprMutator):  # type: ignore[misc]
+        """Replaces global variables."""
+
+        def visit_global_var_(self, variable: Any) -> Any:
+            return names.get(variable, variable)
+
+    return Rename().visit_expr(function)

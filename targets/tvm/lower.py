@@ -7,7 +7,7 @@ The module exports two functions over the same constants and kernels:
   verification compares, in the very library that is shipped.
 
 Every integer operator is one call of a kernel (`calls.py`); a reshape is a view; float islands go through TVM's ONNX
-frontend into functions of their own (`islands.py`).
+frontend into functions beside them (`islands.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.errors import missing_extra
+from ...compiler.errors import ToolError, missing_extra
 from ...compiler.integer import graph as ir
 from . import calls, islands
 
@@ -43,11 +43,26 @@ def build_module(graph: ir.Graph) -> Any:
     frontend refuses."""
     tvm = import_tvm()
     builder = tvm.relax.BlockBuilder()
-    regions = {op.name: islands.add_function(builder, op) for op in graph.ops if isinstance(op, ir.Island)}
+    regions = {op.name: islands.add_island(builder, op) for op in graph.ops if isinstance(op, ir.Island)}
     kernels = {op.name: _Kernel(graph, op) for op in graph.ops if type(op) in calls.CALLS}
     for name, results in ((MAIN, graph.outputs), (TRACE, graph.integer_tensors())):
         _Function(graph, builder, regions, kernels).emit(name, results)
     return builder.finalize()
+
+
+def compile_graph(graph: ir.Graph) -> Any:
+    """The graph as a tvm.runtime.Executable for this machine. Raises UnsupportedError, ToolError."""
+    tvm = import_tvm()
+    module = build_module(graph)
+    try:
+        return tvm.compile(module, target=tvm.target.Target("llvm"))
+    except Exception as error:  # TVM raises InternalError and whatever its passes raise
+        raise ToolError(
+            "TVM failed to compile the graph.",
+            code="tvm-failed",
+            why=str(error)[-500:],
+            hint="`prunus check` shows the float parts; quantize them or leave them to the host.",
+        ) from error
 
 
 def needed(graph: ir.Graph, results: Sequence[str]) -> list[ir.Op]:
@@ -79,7 +94,11 @@ class _Function:
     """One exported function; `values` maps tensor names to Relax variables."""
 
     def __init__(
-        self, graph: ir.Graph, builder: Any, regions: Mapping[str, Any], kernels: Mapping[str, _Kernel]
+        self,
+        graph: ir.Graph,
+        builder: Any,
+        regions: Mapping[str, Any],
+        kernels: Mapping[str, _Kernel],
     ) -> None:
         tvm = import_tvm()
         self.relax = tvm.relax
