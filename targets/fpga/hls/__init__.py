@@ -11,22 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ....compiler.errors import UnsupportedError, UsageError, missing_extra
+from ....compiler.errors import UnsupportedError, missing_extra
 from ....compiler.integer import ops
 from ....compiler.integer.graph import Graph
 from ....compiler.model.workload import Workload
 from ....compiler.quantity import Estimate
 from ....compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
-from . import cost, csim, package, process
+from . import cost, csim, package, process, settings
 from .lower import Lowered, lower_graph
 from .reuse import schedule
 from .spec import HlsLayer, Spec
 
 PROJECT = "project"
-BACKENDS = ("Vitis", "Vivado")  # hls4ml's; others are not exact on this route
 WRITE_TIMEOUT_S = 600.0
 _REASONS = {
-    "scheme": "A power of two is a shift: saturation and rounding of fixed-point types then equal the integer reference.",
+    "scheme": "A power of two is a shift, so rounding and saturating fixed-point types are the requantization.",
     "requant_bits": "An 18-bit multiplier fits one input of a DSP slice.",
     "activation": "Fixed-point types are symmetric around zero; there are no zero points.",
     "unsigned_after_relu": "An unsigned saturating type is the Relu, and has one bit more.",
@@ -50,15 +49,17 @@ class HlsTarget:
 
     def formats(self, device: Device) -> Formats:
         """Power-of-two scales and no zero points, or 18-bit multipliers where the device's settings ask for them."""
-        scheme = device.data.get("hls_scheme", "pow2")
-        if scheme not in ("pow2", "fixed"):
-            raise _bad_setting(device, "hls_scheme", scheme, ("pow2", "fixed"))
         return Formats(
-            scheme=scheme, requant_bits=18, activation="s8", zero_point="zero", softmax="host", reasons=dict(_REASONS)
+            scheme=settings.scheme(device),
+            requant_bits=18,
+            activation="s8",
+            zero_point="zero",
+            softmax="host",
+            reasons=dict(_REASONS),
         )
 
     def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
-        """Modelled resources and latency under the schedule that `lower` would choose; wide ranges, no tool is asked."""
+        """Modelled resources and latency under the schedule that `lower` would choose; no tool is asked."""
         return [cost.estimate(work, device) for work in works]
 
     def check(self, graph: Graph, device: Device) -> list[Finding]:
@@ -74,7 +75,7 @@ class HlsTarget:
         _refuse(lowered)
         if importlib.util.find_spec("hls4ml") is None:
             raise missing_extra("hls4ml", "fpga")
-        layers, plan = schedule(lowered.layers, cost.multiplier_budget(device))
+        layers, plan = schedule(lowered.layers, settings.multiplier_budget(device))
         spec = _spec(lowered, layers, device)
         progress("writing the HLS project", 0.0)
         with tempfile.TemporaryDirectory(prefix="prunus-hls-") as scratch:
@@ -89,7 +90,7 @@ class HlsTarget:
         package.write_scripts(out, spec, plan, manifest)
         package.archive(out, package.files_under(out), out / "firmware.zip")
         progress("writing the HLS project", 1.0)
-        return Artifact(out, package.files_under(out), manifest, lowered.findings)
+        return Artifact(out, package.files_under(out), manifest)
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Compiles the project's C simulation and runs the samples. The host quantizes the inputs as the graph says.
@@ -139,17 +140,14 @@ def _refuse(lowered: Lowered) -> None:
 
 
 def _spec(lowered: Lowered, layers: tuple[HlsLayer, ...], device: Device) -> Spec:
-    backend = device.data.get("hls_backend", "Vitis")
-    if backend not in BACKENDS:
-        raise _bad_setting(device, "hls_backend", backend, BACKENDS)
     spec = Spec(
         layers=layers,
         inputs=tuple(lowered.values[name].layer for name in lowered.inputs),
         outputs=tuple(lowered.values[name].layer for name in lowered.outputs),
         io_type=lowered.io_type,
-        backend=backend,
-        part=cost.setting(device, "part"),
-        clock_period_ns=cost.clock_period_ns(device),
+        backend=settings.hls_backend(device),
+        part=settings.part(device),
+        clock_period_ns=settings.clock_period_ns(device),
     )
     spec.check_names()
     return spec
@@ -163,12 +161,3 @@ def _host_prologue(graph: Graph, lowered: Lowered, inputs: Mapping[str, np.ndarr
         if op.name in host and all(name in values for name in op.inputs):
             values |= zip(op.outputs, ops.evaluate(graph, op, tuple(values[name] for name in op.inputs)), strict=True)
     return {name: values[name] for name in lowered.inputs}
-
-
-def _bad_setting(device: Device, key: str, value: object, known: Sequence[str]) -> UsageError:
-    return UsageError(
-        f"The device '{device.name}' sets '{key}' to '{value}'.",
-        code="device-setting",
-        where=device.name,
-        hint=f"Known values: {', '.join(known)}.",
-    )

@@ -57,7 +57,9 @@ def simulate(
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name in lowered.inputs:
         value = lowered.values[name]
-        arrays[f"in.{name}"] = layout.to_physical(inputs[name], value.order) * 2.0**-value.type.fraction
+        arrays[f"in.{name}"] = (
+            layout.to_physical(inputs[name], value.order).astype(np.float64) * 2.0**-value.type.fraction
+        )
     traced = {layer.name: layer for layer in lowered.layers if layer.traced}
     arrays |= {f"trace.{name}": np.array(np.prod(layer.shape)) for name, layer in traced.items()}
     arrays |= {f"out.{name}": np.array(lowered.values[name].order.size) for name in lowered.outputs}

@@ -6,8 +6,8 @@ import numpy as np
 
 from ....compiler.integer import graph as ir
 from . import layout
-from .linear import _image
-from .lowering import Lowering, Value, refuse
+from .linear import image
+from .lowering import Ints, Lowering, Value, refuse
 from .types import Fixed, holding
 
 
@@ -24,51 +24,50 @@ def _pair(low: Lowering, op: ir.QAdd | ir.QMul) -> tuple[Value, Value]:
 def lower_add(low: Lowering, op: ir.QAdd) -> Value:
     """A sum. Fixed-point addition aligns the operands exactly, so one rounding by the result's type is left."""
     a, b = _pair(low, op)
-    result_fraction = low.fraction(op.output)
     if op.requant.scheme == "pow2":
-        largest = int(sum(v.type.max_abs * 2.0 ** (result_fraction - v.type.fraction) for v in (a, b))) + 1
-        result = low.result_type(op, largest)
+        for entry, value in enumerate((a, b)):
+            low.check_shift(op, entry, value.type.fraction)
     else:
-        result = low.result_type(op, int(2 * 255 * op.requant.real().max()) + 1)
-        a, b = (_branch(low, op, value, i) for i, value in enumerate((a, b)))
-    value = low.emit("Merge", f"{op.output}_add", (a, b), result, a.shape, a.order, op="add")
+        a, b = (_branch(low, op, value, entry) for entry, value in enumerate((a, b)))
+    value = low.emit(
+        "Merge", f"{op.output}_add", (a, b), low.result_type(op), a.shape, a.order, attributes={"op": "add"}
+    )
     return low.clipped(op, value)
 
 
-def _branch(low: Lowering, op: ir.QAdd, x: Value, index: int) -> Value:
-    """x * M_i * 2^-shift in a type that loses nothing."""
-    multiplier, shift = (a[index : index + 1] for a in (op.requant.multiplier.astype(np.int64), op.requant.shift))
+def _branch(low: Lowering, op: ir.QAdd, x: Value, entry: int) -> Value:
+    """x * M * 2^-shift in a type that loses nothing."""
+    multiplier, shift = _factor(op.requant, entry)
     wide = holding(x.type.max_abs * int(multiplier[0]), int(shift[0]))
-    return low.scaled(op, x, multiplier, shift, wide, f"{op.output}_side{index}")
+    return low.scaled(f"{op.output}_side{entry}", x, multiplier, shift, wide)
+
+
+def _factor(requant: ir.Requant, entry: int = 0) -> tuple[Ints, Ints]:
+    """One entry of a multiplier and its shift, as arrays of length 1."""
+    return requant.multiplier.astype(np.int64)[entry : entry + 1], requant.shift.astype(np.int64)[entry : entry + 1]
 
 
 def lower_mul(low: Lowering, op: ir.QMul) -> Value:
     """An elementwise product; under `fixed` its multiplier follows as a batch normalization."""
     a, b = _pair(low, op)
     exact = holding(a.type.max_abs * b.type.max_abs, a.type.fraction + b.type.fraction)
-    pow2 = op.requant.scheme == "pow2"
-    unit = 2.0 ** (low.fraction(op.output) - exact.fraction) if pow2 else float(op.requant.real()[0])
-    result = low.result_type(op, int(exact.max_abs * unit) + 1)
-    name = f"{op.output}_mul" if pow2 else f"{op.output}_product"
-    value = low.emit("Merge", name, (a, b), result if pow2 else exact, a.shape, a.order, op="multiply")
-    if not pow2:
-        multiplier = op.requant.multiplier.astype(np.int64)[:1]
-        value = low.scaled(op, value, multiplier, op.requant.shift[:1], result, f"{op.output}_scale")
+    result, attributes = low.result_type(op), {"op": "multiply"}
+    if op.requant.scheme == "pow2":
+        low.check_shift(op, 0, exact.fraction)
+        value = low.emit("Merge", f"{op.output}_mul", (a, b), result, a.shape, a.order, attributes=attributes)
+    else:
+        value = low.emit("Merge", f"{op.output}_product", (a, b), exact, a.shape, a.order, attributes=attributes)
+        value = low.scaled(f"{op.output}_scale", value, *_factor(op.requant), result)
     return low.clipped(op, value)
 
 
 def lower_requant(low: Lowering, op: ir.QRequant) -> Value:
     """A change of scale or range: a cast, or a product with the multiplier."""
-    x = low.values[op.inputs[0]]
-    largest = int(x.type.max_abs * op.requant.real().max()) + 1
-    result = low.result_type(op, largest)
+    x, result = low.values[op.inputs[0]], low.result_type(op)
     if op.requant.scheme == "pow2":
-        name, size = f"{op.output}_cast", int(np.prod(x.shape))
-        value = low.emit("Activation", name, (x,), result, x.shape, x.order, activation="linear", n_in=size)
-    else:
-        multiplier = op.requant.multiplier.astype(np.int64)[:1]
-        value = low.scaled(op, x, multiplier, op.requant.shift[:1], result, f"{op.output}_scale")
-    return low.clipped(op, value)
+        low.check_shift(op, 0, x.type.fraction)
+        return low.clipped(op, low.cast(f"{op.output}_cast", x, result))
+    return low.clipped(op, low.scaled(f"{op.output}_scale", x, *_factor(op.requant), result))
 
 
 def lower_concat(low: Lowering, op: ir.QConcat) -> Value:
@@ -84,9 +83,12 @@ def lower_concat(low: Lowering, op: ir.QConcat) -> Value:
             "hls4ml concatenates two inputs along their channels, at scales that differ by powers of two.",
             "Concatenate in pairs along the channel axis, with equal scales.",
         )
-    result = low.result_type(op, out.max_abs * 4)
+    for entry, part in enumerate(parts):
+        if low.graph.scheme == "pow2" and low.graph.quant(op.inputs[entry]) != out:
+            low.check_shift(op, entry, part.type.fraction)
+    result = low.result_type(op)
     if len(shape) == 3:
-        parts = [_image(low, op, name) for name in op.inputs]
+        parts = [image(low, op, name) for name in op.inputs]
         order, physical = layout.channels_last(shape), (*parts[0].shape[:2], shape[0])
     else:
         if not all(len(part.shape) == 1 and len(shape) == 1 for part in parts):
@@ -101,8 +103,7 @@ def lower_concat(low: Lowering, op: ir.QConcat) -> Value:
         result,
         physical,
         order,
-        axis=len(physical),
-        op=f"concatenate{len(physical)}d",
+        attributes={"axis": len(physical), "op": f"concatenate{len(physical)}d"},
     )
     return low.clipped(op, value)
 
@@ -121,7 +122,7 @@ def lower_transpose(low: Lowering, op: ir.QTranspose) -> Value:
 
 def lower_pad(low: Lowering, op: ir.QPad) -> Value:
     """Zeros around an image."""
-    x = _image(low, op, op.inputs[0])
+    x = image(low, op, op.inputs[0])
     if op.value != 0 or op.before[0] or op.after[0]:
         raise refuse(op, "pad", "hls4ml pads images with zeros, in height and width.", "Pad inside the convolution.")
     channels, height, width = low.graph.tensors[op.output].shape
@@ -133,14 +134,16 @@ def lower_pad(low: Lowering, op: ir.QPad) -> Value:
         result,
         (height, width, channels),
         layout.channels_last((channels, height, width)),
-        data_format="channels_last",
-        in_height=x.shape[0],
-        in_width=x.shape[1],
-        out_height=height,
-        out_width=width,
-        n_chan=channels,
-        pad_top=op.before[1],
-        pad_bottom=op.after[1],
-        pad_left=op.before[2],
-        pad_right=op.after[2],
+        attributes={
+            "data_format": "channels_last",
+            "in_height": x.shape[0],
+            "in_width": x.shape[1],
+            "out_height": height,
+            "out_width": width,
+            "n_chan": channels,
+            "pad_top": op.before[1],
+            "pad_bottom": op.after[1],
+            "pad_left": op.before[2],
+            "pad_right": op.after[2],
+        },
     )

@@ -7,40 +7,40 @@ stays integer, its result is the whole accumulator, and a batch normalization mu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ....compiler.errors import UnsupportedError
 from ....compiler.integer import graph as ir
 from . import layout
-from .lowering import Lowering, Real, Value, refuse
+from .lowering import Ints, Lowering, Real, Value, refuse
 from .types import Fixed, holding
 
-Ints = npt.NDArray[np.int64]
+_EXACT_LIMIT = 2**52  # weights and biases travel as float64
+_MAX_SPREAD_BITS = 24  # between the scales of a layer's channels
 
 
 @dataclass(frozen=True, eq=False)
-class _Weights:
+class Weights:
     """Integer weights [out, ...] and biases in common units, their types, and the exact accumulator's."""
 
     weight: Real
     bias: Real
     types: dict[str, Fixed]
 
-    @property
-    def accumulator(self) -> Fixed:
-        return self.types["accum"]
 
-
-def _weights(low: Lowering, op: ir.Linear, x: Value, weight: Ints) -> _Weights:
+def weights_of(low: Lowering, op: ir.Linear, x: Value, weight: Ints) -> Weights:
     """`weight`: [out, ...] integers in the operator's own units, zeros inserted where a group was expanded."""
     if op.requant.scheme == "pow2":
         per_channel = op.requant.shift.astype(np.int64) + low.fraction(op.output) - x.type.fraction
     else:
         per_channel = np.zeros(1, np.int64)
     fraction = int(per_channel.max())
+    spread = fraction - int(per_channel.min())
+    if spread > _MAX_SPREAD_BITS:
+        raise _spread(op, f"The weight scales of the channels differ by 2^{spread}.")
     left = np.broadcast_to(fraction - per_channel, (len(weight),))
     units = weight << left.reshape(-1, *[1] * (weight.ndim - 1))
     bias = op.bias.astype(np.int64) << left
@@ -52,21 +52,23 @@ def _weights(low: Lowering, op: ir.Linear, x: Value, weight: Ints) -> _Weights:
         "bias": holding(int(np.abs(bias).max()), grid),
         "accum": holding(bound, grid),
     }
-    return _Weights(units * 2.0**-fraction, bias * 2.0**-grid, types)
+    if bound >= _EXACT_LIMIT:
+        raise _spread(op, f"The accumulator would need {holding(bound, 0).width} bits.")
+    return Weights(np.ldexp(units.astype(np.float64), -fraction), np.ldexp(bias.astype(np.float64), -grid), types)
 
 
-def _finish(low: Lowering, op: ir.Linear, emit: Any, weights: _Weights) -> Value:
+def _spread(op: ir.Op, what: str) -> UnsupportedError:
+    return refuse(op, "scale-spread", what, "Quantize this layer per tensor, or equalise its channels first.")
+
+
+def _finish(low: Lowering, op: ir.Linear, emit: Callable[[str, Fixed], Value], weights: Weights) -> Value:
     """Emits the layer with the result type that its scheme asks for, and what must follow it."""
-    accumulator = weights.accumulator
+    result = low.result_type(op)
     if op.requant.scheme == "pow2":
-        largest = int(accumulator.max_abs * 2.0 ** (low.fraction(op.output) - accumulator.fraction)) + 1
-        return low.clipped(op, emit(op.output, low.result_type(op, largest)))
-    acc = emit(f"{op.output}_acc", accumulator)
-    largest = int(accumulator.max_abs * op.requant.real().max()) + 1
-    result = low.result_type(op, largest)
-    return low.clipped(
-        op, low.scaled(op, acc, op.requant.multiplier.astype(np.int64), op.requant.shift, result, f"{op.output}_scale")
-    )
+        return low.clipped(op, emit(op.output, result))
+    acc = emit(f"{op.output}_acc", weights.types["accum"])
+    multiplier, shift = (array.astype(np.int64) for array in (op.requant.multiplier, op.requant.shift))
+    return low.clipped(op, low.scaled(f"{op.output}_scale", acc, multiplier, shift, result))
 
 
 def lower_gemm(low: Lowering, op: ir.QGemm) -> Value:
@@ -76,7 +78,7 @@ def lower_gemm(low: Lowering, op: ir.QGemm) -> Value:
     if len(low.graph.tensors[op.inputs[0]].shape) > 1:
         return _rows(low, op, x)
     x = low.reshaped(x, (size,), "flat")
-    weights = _weights(low, op, x, op.weight.astype(np.int64)[:, x.order])
+    weights = weights_of(low, op, x, op.weight.astype(np.int64)[:, x.order])
 
     def emit(name: str, result: Fixed) -> Value:
         return low.emit(
@@ -89,9 +91,7 @@ def lower_gemm(low: Lowering, op: ir.QGemm) -> Value:
             types=weights.types,
             arrays={"weight_data": weights.weight.T, "bias_data": weights.bias},
             products=(size, out, 1),
-            n_in=size,
-            n_out=out,
-            data_format="channels_last",
+            attributes={"n_in": size, "n_out": out, "data_format": "channels_last"},
         )
 
     return _finish(low, op, emit, weights)
@@ -104,18 +104,18 @@ def _rows(low: Lowering, op: ir.QGemm, x: Value) -> Value:
         raise refuse(
             op, "layout", "The rows of a matrix product do not arrive in order.", "Flatten the tensor before the layer."
         )
-    image = low.reshaped(x, (1, int(np.prod(shape[:-1])), op.weight.shape[1]), "rows")
-    weights = _weights(low, op, image, op.weight.astype(np.int64))
+    rows = low.reshaped(x, (1, int(np.prod(shape[:-1])), op.weight.shape[1]), "rows")
+    weights = weights_of(low, op, rows, op.weight.astype(np.int64))
 
     def emit(name: str, result: Fixed) -> Value:
         kernel = weights.weight.T[None, None]
-        value = _emit_conv(low, f"{name}_rows", image, ir.Window(kernel=(1, 1)), result, kernel, weights)
+        value = emit_conv(low, f"{name}_rows", rows, ir.Window(kernel=(1, 1)), result, kernel, weights)
         return Value(value.layer, value.shape, np.arange(int(np.prod(shape))), value.type)
 
     return _finish(low, op, emit, weights)
 
 
-def _image(low: Lowering, op: ir.Op, name: str) -> Value:
+def image(low: Lowering, op: ir.Op, name: str) -> Value:
     """An input as [height, width, channels]."""
     x, shape = low.values[name], low.graph.tensors[name].shape
     if len(shape) != 3 or not (x.order == layout.channels_last(shape)).all():
@@ -128,8 +128,8 @@ def _image(low: Lowering, op: ir.Op, name: str) -> Value:
     return low.reshaped(x, (shape[1], shape[2], shape[0]), "image")
 
 
-def _emit_conv(
-    low: Lowering, name: str, x: Value, window: ir.Window, result: Fixed, kernel: Real, weights: _Weights
+def emit_conv(
+    low: Lowering, name: str, x: Value, window: ir.Window, result: Fixed, kernel: Real, weights: Weights
 ) -> Value:
     """kernel: [kh, kw, in, out], or [kh, kw, channels] for a depthwise layer."""
     height, width, channels = x.shape
@@ -147,25 +147,27 @@ def _emit_conv(
         types=weights.types,
         arrays={**arrays, "bias_data": weights.bias},
         products=(channels * kernel.shape[0] * kernel.shape[1], out, out_height * out_width),
-        data_format="channels_last",
-        in_height=height,
-        in_width=width,
-        n_chan=channels,
-        out_height=out_height,
-        out_width=out_width,
-        n_filt=out,
-        filt_height=kernel.shape[0],
-        filt_width=kernel.shape[1],
-        stride_height=window.strides[0],
-        stride_width=window.strides[1],
-        dilation_height=1,
-        dilation_width=1,
-        pad_top=top,
-        pad_left=left,
-        pad_bottom=bottom,
-        pad_right=right,
-        padding="same" if any(window.pads) else "valid",
-        **({} if kernel.ndim == 4 else {"depth_multiplier": 1}),
+        attributes={
+            "data_format": "channels_last",
+            "in_height": height,
+            "in_width": width,
+            "n_chan": channels,
+            "out_height": out_height,
+            "out_width": out_width,
+            "n_filt": out,
+            "filt_height": kernel.shape[0],
+            "filt_width": kernel.shape[1],
+            "stride_height": window.strides[0],
+            "stride_width": window.strides[1],
+            "dilation_height": 1,
+            "dilation_width": 1,
+            "pad_top": top,
+            "pad_left": left,
+            "pad_bottom": bottom,
+            "pad_right": right,
+            "padding": "same" if any(window.pads) else "valid",
+            **({} if kernel.ndim == 4 else {"depth_multiplier": 1}),
+        },
     )
 
 
@@ -201,20 +203,20 @@ def lower_depthwise(low: Lowering, op: ir.QDepthwise) -> Value:
     weight = op.weight.astype(np.int64)
     if len(weight) != channels:
         return _convolution(low, op, expand_groups(weight, channels), op.window)
-    x = _image(low, op, op.inputs[0])
-    weights = _weights(low, op, x, _dilated(weight, op.window))
+    x = image(low, op, op.inputs[0])
+    weights = weights_of(low, op, x, _dilated(weight, op.window))
 
     def emit(name: str, result: Fixed) -> Value:
-        return _emit_conv(low, name, x, op.window, result, weights.weight[:, 0].transpose(1, 2, 0), weights)
+        return emit_conv(low, name, x, op.window, result, weights.weight[:, 0].transpose(1, 2, 0), weights)
 
     return _finish(low, op, emit, weights)
 
 
 def _convolution(low: Lowering, op: ir.QConv | ir.QDepthwise, weight: Ints, window: ir.Window) -> Value:
-    x = _image(low, op, op.inputs[0])
-    weights = _weights(low, op, x, _dilated(weight, window))
+    x = image(low, op, op.inputs[0])
+    weights = weights_of(low, op, x, _dilated(weight, window))
 
     def emit(name: str, result: Fixed) -> Value:
-        return _emit_conv(low, name, x, window, result, weights.weight.transpose(2, 3, 1, 0), weights)
+        return emit_conv(low, name, x, window, result, weights.weight.transpose(2, 3, 1, 0), weights)
 
     return _finish(low, op, emit, weights)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
-import numpy as np
-
 from ....compiler.errors import UnsupportedError
 from ....compiler.integer import graph as ir
 from ....compiler.integer.requant import is_pow2
@@ -39,7 +37,7 @@ _LOWER: Mapping[type[ir.Op], Callable[[Lowering, Any], Value]] = {
 }
 _HOST = (ir.Quantize, ir.Dequantize, ir.Island, ir.QSoftmax, ir.QLut)  # may stay with the host at either end
 _MOVES = (ir.QReshape, ir.QTranspose)
-_MAX_PARALLEL_WEIGHTS, _MAX_PARALLEL_SIZE = 1 << 16, 1024
+MAX_PARALLEL_WEIGHTS, _MAX_PARALLEL_SIZE = 1 << 16, 1024
 _MAX_LAYOUTS = 64  # tried for graphs with several inputs
 _MAX_CONSUMERS = 7  # of one stream: hls4ml's clone layer has no more
 
@@ -70,13 +68,13 @@ def io_type_of(graph: ir.Graph) -> IoType:
         len(graph.tensors[name].shape) == 1 for op in graph.ops if isinstance(op, ir.QGemm) for name in op.inputs
     )
     windows = any(isinstance(op, ir.QConv | ir.QDepthwise | ir.QMaxPool | ir.QAvgPool | ir.QPad) for op in graph.ops)
-    small = weights <= _MAX_PARALLEL_WEIGHTS and max(sizes, default=0) <= _MAX_PARALLEL_SIZE
+    small = weights <= MAX_PARALLEL_WEIGHTS and max(sizes, default=0) <= _MAX_PARALLEL_SIZE
     return "io_parallel" if flat and small and not windows else "io_stream"
 
 
 def lower_graph(graph: ir.Graph) -> Lowered:
     """Lowers everything that can be; the host stores inputs in the first layout under which most operators fit."""
-    borders = [tensor for tensor in _border_inputs(graph)]
+    borders = _border_inputs(graph)
     candidates = product(*(layout.input_candidates(graph.tensors[name].shape) for name in borders))
     best: Lowered | None = None
     for axes in islice(candidates, _MAX_LAYOUTS):
@@ -132,9 +130,8 @@ def _input(low: Lowering, name: str, axes: tuple[int, ...]) -> Value:
     tensor, quant = low.graph.tensors[name], low.graph.quant(name)
     kind = saturating(quant.qmin, quant.qmax, low.fraction(name)) or Fixed(quant.bits, low.fraction(name))
     shape = tuple(tensor.shape[axis] for axis in axes)
-    return low.emit(
-        "InputLayer", f"{name}_in", (), kind, shape, layout.by_axes(tensor.shape, axes), input_shape=list(shape)
-    )
+    order = layout.by_axes(tensor.shape, axes)
+    return low.emit("InputLayer", f"{name}_in", (), kind, shape, order, attributes={"input_shape": list(shape)})
 
 
 def _stand_in(low: Lowering, op: ir.Op) -> None:
@@ -161,7 +158,7 @@ def _check_types(graph: ir.Graph, op: ir.Op) -> None:
             raise refuse(op, "scale-not-pow2", f"A scale of {quant.scale:.9g} is not a power of two.", hint)
 
 
-# -- what runs where ----------------------------------------------------------------------------------------------------
+# -- what runs where ------------------------------------------------------------------------------------------------
 
 
 def _conclude(low: Lowering, problems: Mapping[str, UnsupportedError], inputs: tuple[str, ...]) -> Lowered:
@@ -217,15 +214,10 @@ def _finding(low: Lowering, op: ir.Op, problem: UnsupportedError | None, after: 
         return Finding(op.name, "unsupported", "fan-out", hint)
     if isinstance(op, _MOVES):
         return Finding(op.name, "integer", "layout-only", "Absorbed into the order of elements.")
-    if isinstance(op, ir.QConv) and op.group > 1 or isinstance(op, ir.QDepthwise) and _multiplies(low, op):
+    if (isinstance(op, ir.QConv) and op.group > 1) or (isinstance(op, ir.QDepthwise) and _multiplies(low, op)):
         return Finding(op.name, "integer", "group-expanded", "Runs as a dense convolution with zeros between groups.")
     return Finding(op.name, "integer", "exact", "")
 
 
 def _multiplies(low: Lowering, op: ir.QDepthwise) -> bool:
     return len(op.weight) != low.graph.tensors[op.inputs[0]].shape[0]
-
-
-def size_of(value: Value) -> int:
-    """Elements of one sample."""
-    return int(np.prod(value.shape))

@@ -15,6 +15,7 @@ from .spec import HlsLayer, IoType
 from .types import Fixed, holding, saturating
 
 Real = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Lowering:
         types: dict[str, Fixed] | None = None,
         arrays: dict[str, Real] | None = None,
         products: tuple[int, int, int] = (0, 0, 1),
-        **attributes: Any,
+        attributes: dict[str, Any] | None = None,
     ) -> Value:
         """Appends a layer and returns its output. `products`: (n_in, n_out, calls) of a layer that multiplies."""
         n_in, n_out, calls = products
@@ -71,7 +72,7 @@ class Lowering:
                 inputs=tuple(value.layer for value in inputs),
                 shape=shape,
                 types={role: str(kind) for role, kind in {"result": result, **(types or {})}.items()},
-                attributes=attributes,
+                attributes=attributes or {},
                 arrays={key: np.ascontiguousarray(array, np.float64) for key, array in (arrays or {}).items()},
                 n_in=n_in,
                 n_out=n_out,
@@ -88,64 +89,57 @@ class Lowering:
         known = next((layer for layer in self.layers if layer.name == name), None)
         if known is not None:
             return Value(name, shape, value.order, value.type)
-        return self.emit("Reshape", name, (value,), value.type, shape, value.order, target_shape=list(shape))
+        return self.emit(
+            "Reshape", name, (value,), value.type, shape, value.order, attributes={"target_shape": list(shape)}
+        )
 
     # -- requantization -----------------------------------------------------------------------------------------------
 
-    def result_type(self, op: ir.Fused, largest: int) -> Fixed:
-        """The type that a layer's result is stored in: the one that clips to the operator's range, or, where a clip
-        layer follows, one that holds every rounded value up to `largest` (in units of the result's grid)."""
-        fraction = self.fraction(op.output)
-        exact = saturating(op.qmin, op.qmax, fraction)
-        if exact is not None:
-            return exact
-        if self._relu_limit(op) is not None:
-            wide = holding(largest + 1, fraction)
-            return Fixed(wide.width, fraction, modes="RND_CONV")
-        raise refuse(
-            op,
-            "clip-range",
-            f"The range [{op.qmin}, {op.qmax}] is not that of a fixed-point type.",
-            "Saturation clips to all values of b bits. Choose a scale at which the clip reaches the end of the type, "
-            "or let the quantizer drop a clip that calibration never reaches.",
-        )
+    def result_type(self, op: ir.Fused) -> Fixed:
+        """The type that a layer's result is stored in: it rounds half to even and clips to the operator's range, or,
+        where no type has that range, to [0, 2^b - 1] around it; `clipped` then does the rest."""
+        exact = saturating(op.qmin, op.qmax, self.fraction(op.output))
+        if exact is None and op.qmin == 0 and op.qmax > 0:
+            exact = saturating(0, (1 << op.qmax.bit_length()) - 1, self.fraction(op.output))
+        if exact is None:
+            raise refuse(
+                op,
+                "clip-range",
+                f"The range [{op.qmin}, {op.qmax}] is not that of a fixed-point type.",
+                "Saturation clips to all values of b bits. Let a clip start at zero, or choose a scale at which it "
+                "reaches the ends of the type.",
+            )
+        return exact
 
     def clipped(self, op: ir.Fused, value: Value) -> Value:
-        """Appends hls4ml's ReLU1 or ReLU6 where the result's type does not clip by itself."""
-        fraction = self.fraction(op.output)
-        if saturating(op.qmin, op.qmax, fraction) is not None:
+        """Lowers the upper end of the range where the type reaches beyond it: a saturating addition pushes all that
+        lies above `qmax` against the end of the type, a subtraction brings the rest back."""
+        excess = value.type.highest - op.qmax
+        if excess <= 0:
             return value
-        result = Fixed(op.qmax.bit_length(), fraction, signed=False)
-        return self.emit(
-            "Activation",
-            f"{op.output}_clip",
-            (value,),
-            result,
-            value.shape,
-            value.order,
-            activation=f"relu{self._relu_limit(op)}",
-            n_in=int(np.prod(value.shape)),
-        )
+        for name, step in (("clip", excess), ("back", -excess)):
+            value = self._normalised(f"{op.output}_{name}", value, value.type, Fixed(2, 0), np.ones(1), step)
+        return value
 
-    def _relu_limit(self, op: ir.Fused) -> int | None:
-        """6 or 1 where [qmin, qmax] is that real interval from zero; only power-of-two scales can hit it exactly."""
-        if self.graph.scheme != "pow2" or op.qmin != 0:
-            return None
-        real = op.qmax * 2.0 ** -self.fraction(op.output)
-        return int(real) if real in (1.0, 6.0) else None
-
-    def scaled(
-        self,
-        op: ir.Fused,
-        value: Value,
-        multiplier: npt.NDArray[np.int64],
-        shift: npt.NDArray[np.int32],
-        result: Fixed,
-        name: str,
-    ) -> Value:
-        """Appends a product by multiplier * 2^-shift per channel (or by one for all): a batch normalization."""
+    def scaled(self, name: str, value: Value, multiplier: Ints, shift: Ints, result: Fixed) -> Value:
+        """Appends a product by multiplier * 2^-shift, one for all channels or one for each."""
         common = int(shift.max())
         scale = multiplier.astype(object) << (common - shift).astype(object)
+        real = np.ldexp(scale.astype(np.float64), -common)
+        if (real == 1).all():  # hls4ml drops such a normalization, and its result type with it
+            return self.cast(name, value, result)
+        return self._normalised(name, value, result, holding(int(scale.max()), common), real, 0)
+
+    def cast(self, name: str, value: Value, result: Fixed) -> Value:
+        """Appends a change of type, unless every value stays what it is."""
+        inside = result.lowest <= value.type.lowest and value.type.highest <= result.highest
+        if inside and value.type.fraction == result.fraction:
+            return value
+        attributes = {"activation": "linear", "n_in": int(np.prod(value.shape))}
+        return self.emit("Activation", name, (value,), result, value.shape, value.order, attributes=attributes)
+
+    def _normalised(self, name: str, value: Value, result: Fixed, scale: Fixed, real: Real, step: int) -> Value:
+        """A batch normalization: value * real + step, the step in units of the result."""
         channels = value.shape[-1]
         return self.emit(
             "BatchNormalization",
@@ -154,12 +148,22 @@ class Lowering:
             result,
             value.shape,
             value.order,
-            types={"scale": holding(int(scale.max()), common), "bias": Fixed(2, 0)},
+            types={"scale": scale, "bias": holding(abs(step), result.fraction)},
             arrays={
-                "scale_data": np.broadcast_to(scale.astype(np.float64) * 2.0**-common, (channels,)),
-                "bias_data": np.zeros(channels),
+                "scale_data": np.broadcast_to(real, (channels,)),
+                "bias_data": np.full(channels, step * 2.0**-result.fraction),
             },
             products=(channels, channels, int(np.prod(value.shape[:-1]))),
-            n_in=int(np.prod(value.shape)),
-            n_filt=channels,
+            attributes={"n_in": int(np.prod(value.shape)), "n_filt": channels},
         )
+
+    def check_shift(self, op: ir.Fused, entry: int, fraction: int) -> None:
+        """Raises UnsupportedError unless a `pow2` shift is what the scales of input and output say: the types follow
+        the scales."""
+        if int(op.requant.shift[entry]) != fraction - self.fraction(op.output):
+            raise refuse(
+                op,
+                "scale-mismatch",
+                f"The operator shifts by {int(op.requant.shift[entry])}, its scales differ by another power of two.",
+                "Give the tensors the scales that the operator computes with.",
+            )

@@ -73,7 +73,7 @@ def clean(project: Path) -> None:
 def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str, Any]) -> None:
     """build.sh and README.txt beside the project."""
     ports = "".join(
-        f"  {port['direction']:6} {port['tensor']}: {port['type']}, logical shape {port['shape']}, axes {port['axes']}\n"
+        f"  {port['direction']:6} {port['tensor']}: {port['type']}, shape {port['shape']}, axes {port['axes']}\n"
         for port in manifest["ports"]
     )
     readme = _README.format(

@@ -13,16 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ....compiler.integer import graph as ir
 from ....compiler.integer.ops import round_shift
 from . import layout
-from .linear import _emit_conv, _image, _Weights
-from .lowering import Lowering, Value, refuse
+from .linear import Weights, emit_conv, image
+from .lowering import Ints, Lowering, Value, refuse
 from .types import Fixed, holding
 
-Ints = npt.NDArray[np.int64]
 _MANY_BITS = 20  # fraction bits of the quotient in form 2
 
 
@@ -36,13 +34,15 @@ class Average:
 
 def rounded(raw: Ints, fraction: int) -> Ints:
     """Integers in units of 2^-fraction, rounded half to even to integers."""
-    return round_shift(raw, np.asarray(fraction))
+    result: Ints = round_shift(raw, np.asarray(fraction))
+    return result
 
 
 def quotient(sums: Ints, count: int, extra_bits: int) -> Ints:
     """hls4ml's division: truncated towards zero, in units of 2^-extra_bits."""
     raw = np.abs(sums) << extra_bits
-    return np.sign(sums) * (raw // count)
+    result: Ints = np.sign(sums) * (raw // count)
+    return result
 
 
 def plan_average(
@@ -69,46 +69,34 @@ def _tiles(window: ir.Window) -> bool:
     return window.strides == window.kernel and not any(window.pads) and window.dilations == (1, 1)
 
 
-def _emit_pool(low: Lowering, kind: str, name: str, x: Value, window: ir.Window, result: Fixed, accum: Fixed) -> Value:
+def _emit_pool(low: Lowering, kind: str, layer: str, x: Value, window: ir.Window, result: Fixed, accum: Fixed) -> Value:
     height, width, channels = x.shape
     kernel_height, kernel_width = window.kernel
     sizes = {"in_height": height, "in_width": width, "n_filt": channels, "data_format": "channels_last"}
+    types = {"accum": accum}
     if (kernel_height, kernel_width) == (height, width):
-        return low.emit(
-            f"Global{kind}Pooling2D",
-            name,
-            (x,),
-            result,
-            (channels,),
-            np.arange(channels),
-            types={"accum": accum},
-            **sizes,
-        )
+        name, order = f"Global{kind}Pooling2D", np.arange(channels)
+        return low.emit(name, layer, (x,), result, (channels,), order, types=types, attributes=sizes)
     out_height, out_width = window.output_size(height, width)
-    return low.emit(
-        f"{kind}Pooling2D",
-        name,
-        (x,),
-        result,
-        (out_height, out_width, channels),
-        layout.channels_last((channels, out_height, out_width)),
-        types={"accum": accum},
-        out_height=out_height,
-        out_width=out_width,
-        pool_height=kernel_height,
-        pool_width=kernel_width,
-        stride_height=window.strides[0],
-        stride_width=window.strides[1],
+    sizes |= {
+        "out_height": out_height,
+        "out_width": out_width,
+        "pool_height": kernel_height,
+        "pool_width": kernel_width,
+        "stride_height": window.strides[0],
+        "stride_width": window.strides[1],
         **dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 0),
-        padding="valid",
-        count_pad=False,
-        **sizes,
-    )
+        "padding": "valid",
+        "count_pad": False,
+    }
+    order = layout.channels_last((channels, out_height, out_width))
+    shape = (out_height, out_width, channels)
+    return low.emit(f"{kind}Pooling2D", layer, (x,), result, shape, order, types=types, attributes=sizes)
 
 
 def lower_maxpool(low: Lowering, op: ir.QMaxPool) -> Value:
     """Windows must tile the image: hls4ml's streaming pooling asserts it."""
-    x = _image(low, op, op.inputs[0])
+    x = image(low, op, op.inputs[0])
     if not _tiles(op.window):
         raise refuse(
             op,
@@ -130,12 +118,12 @@ def lower_avgpool(low: Lowering, op: ir.QAvgPool) -> Value:
             "Windows at the border have another divisor.",
             "Let padding count, or pool without padding.",
         )
-    x = _image(low, op, op.inputs[0])
+    x = image(low, op, op.inputs[0])
     count = op.window.kernel[0] * op.window.kernel[1]
     multiplier, shift = int(op.requant.multiplier[entries[0]]), int(op.requant.shift[entries[0]])
     if op.requant.scheme == "pow2":
         multiplier = 1
-    result = low.result_type(op, x.type.max_abs * 4)
+    result = low.result_type(op)
     grid_shift = x.type.fraction - low.fraction(op.output)
     plan = plan_average(count, x.type, grid_shift, multiplier, shift, op.qmin, op.qmax) if _tiles(op.window) else None
     if plan is None:
@@ -144,8 +132,8 @@ def lower_avgpool(low: Lowering, op: ir.QAvgPool) -> Value:
     if not plan.product:
         return low.clipped(op, _emit_pool(low, "Average", f"{op.output}_mean", x, op.window, result, accum))
     mean = _emit_pool(low, "Average", f"{op.output}_mean", x, op.window, accum, accum)
-    factor = np.array([multiplier * count]), np.array([shift - grid_shift], np.int32)
-    return low.clipped(op, low.scaled(op, mean, *factor, result, f"{op.output}_scale"))
+    factor = np.array([multiplier * count]), np.array([shift - grid_shift])
+    return low.clipped(op, low.scaled(f"{op.output}_scale", mean, *factor, result))
 
 
 def _sum_and_scale(low: Lowering, op: ir.QAvgPool, x: Value, multiplier: int, shift: int, result: Fixed) -> Value:
@@ -154,9 +142,9 @@ def _sum_and_scale(low: Lowering, op: ir.QAvgPool, x: Value, multiplier: int, sh
     channels = x.shape[2]
     accum = holding(kernel_height * kernel_width * x.type.max_abs, x.type.fraction)
     types = {"weight": Fixed(2, 0), "bias": Fixed(2, 0), "accum": accum}
-    weights = _Weights(np.ones((channels, 1, kernel_height, kernel_width)), np.zeros(channels), types)
+    weights = Weights(np.ones((channels, 1, kernel_height, kernel_width)), np.zeros(channels), types)
     kernel = weights.weight[:, 0].transpose(1, 2, 0)
-    total = _emit_conv(low, f"{op.output}_sum", x, op.window, accum, kernel, weights)
+    total = emit_conv(low, f"{op.output}_sum", x, op.window, accum, kernel, weights)
     grid_shift = x.type.fraction - low.fraction(op.output)
-    factor = np.array([multiplier]), np.array([shift - grid_shift], np.int32)
-    return low.scaled(op, total, *factor, result, f"{op.output}_scale")
+    factor = np.array([multiplier]), np.array([shift - grid_shift])
+    return low.scaled(f"{op.output}_scale", total, *factor, result)

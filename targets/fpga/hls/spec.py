@@ -48,7 +48,7 @@ class HlsLayer:
 
     @property
     def products(self) -> int:
-        """Products of one call: what `reuse_factor` divides. A depthwise layer has n_in of them, a dense one n_in * n_out."""
+        """Products of one call, shared `reuse_factor` times: n_in of a depthwise layer, n_in * n_out of a dense one."""
         return self.n_in * (1 if self.class_name in ("DepthwiseConv2D", "BatchNormalization") else self.n_out)
 
     def scheduled(self, strategy: Strategy, reuse_factor: int) -> HlsLayer:
