@@ -20,7 +20,7 @@ def main() -> None:
     works = []
     for sparsity in (0.0, 0.5):
         context = Context(formats=formats, options=Options(sparsity=sparsity))
-        pruned = Pipeline.default(last="prune-channels").run(model, context).model
+        pruned = Pipeline.default(last="prune_channels").run(model, context).model
         works.append(quantized_like(workload(pruned), formats))
     dense, small = target.cost(works, device)
     print(f"{'':>16} {'dense int8':>14} {'50 % pruned':>14}   range of the pruned one")

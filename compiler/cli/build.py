@@ -90,7 +90,7 @@ def prune(
     json: opt.Json = False,
 ) -> None:
     """Prune MODEL: ONNX in, smaller ONNX out. With --data the remaining weights are reconstructed."""
-    _one_stage(model, out, data, shape, sparsity, criterion, seed, "prune-channels", None, json)
+    _one_stage(model, out, data, shape, sparsity, criterion, seed, "prune_channels", None, json)
 
 
 def quantize(

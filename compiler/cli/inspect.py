@@ -104,7 +104,7 @@ def estimate(
         variants = {"int8": 0.0} | ({"int8, pruned": opt.fraction("sparsity", sparsity, 0.96)} if sparsity else {})
         for label, share in variants.items():
             context = Context(formats=formats, options=Options(sparsity=share))
-            small = Pipeline.default(last="prune-channels").run(loaded, context).model
+            small = Pipeline.default(last="prune_channels").run(loaded, context).model
             found = backend.cost([quantized_like(workload(small), formats)], device)[0]
             for key, quantity in sorted(found.costs.items()):
                 row = estimate_info(key, quantity).model_dump()

@@ -33,7 +33,7 @@ def report(name: str = "conv1", **changes) -> schema.ReportData:
         "model": schema.ModelInfo(name=name, sha256="0" * 64, inputs={name: [None, 4]}, outputs={}),
         "target": schema.TargetInfo(backend="hls", scheme="pow2", formats={}),
         "device": schema.DeviceInfo(name="pynq-z2", kind="fpga", title="PYNQ-Z2"),
-        "passes": [schema.PassInfo(name="prune-channels", seconds=1.5, changed=True, notes=[note])],
+        "passes": [schema.PassInfo(name="prune_channels", seconds=1.5, changed=True, notes=[note])],
         "accuracy": schema.Accuracy(metric="top1", before=0.99, after=0.985, samples=540),
         "fidelity": schema.Fidelity(
             sqnr_db=31.2, max_abs_error=0.1, agreement=0.99, exact_fraction=1.0, reference="r", compared_elements=1234
