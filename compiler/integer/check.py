@@ -205,7 +205,7 @@ def _entries(op: ir.Fused) -> tuple[int, ...]:
         return (op.weight.shape[0],)
     if isinstance(op, ir.QAdd | ir.QConcat):
         return (len(op.inputs),)
-    return (op.requant.size,) if isinstance(op, ir.QAvgPool) else None
+    return (op.requant.size,) if isinstance(op, ir.QAvgPool) else ()
 
 
 def _check_requant(graph: ir.Graph, op: ir.Fused) -> None:
