@@ -121,7 +121,7 @@ def estimate(
                 "variant": row["variant"],
                 "cost": title(row["name"]),
                 "value": si(row["value"], row["unit"]),
-                "range": f"{si(row['low'])} … {si(row['high'], row['unit'])}",
+                "range": f"{si(row['low'], row['unit'])} … {si(row['high'], row['unit'])}",
                 "basis": row["basis"],
                 "source": row["source"],
             }

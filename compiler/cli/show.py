@@ -60,7 +60,7 @@ def estimate_rows(estimates: Sequence[EstimateInfo]) -> Iterator[tuple[str, str,
     from ..report.html import si, title
 
     for each in estimates:
-        spread = "" if each.low == each.high else f"{si(each.low)} … {si(each.high, each.unit)}"
+        spread = "" if each.low == each.high else f"{si(each.low, each.unit)} … {si(each.high, each.unit)}"
         yield title(each.name), si(each.value, each.unit), spread, each.basis
 
 

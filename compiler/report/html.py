@@ -15,7 +15,7 @@ _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"),
 # What a cost is called on the page.
 TITLES = {
     "latency_s": "Latency",
-    "latency_cycles": "Latency",
+    "latency_cycles": "Latency in cycles",
     "interval_cycles": "Initiation interval",
     "throughput_per_s": "Throughput",
     "energy_j": "Energy per inference",
@@ -41,6 +41,10 @@ def si(value: float, unit: str = "") -> str:
         return f"0 {unit}".rstrip()
     if unit in _COUNTED:
         return f"{value:,.0f} {unit}"
+    if unit == "USD":
+        return f"{value:,.3f} USD"
+    if unit == "1/s":
+        return f"{si(value)} /s"
     factor, prefix = next(((f, p) for f, p in _SI if abs(value) >= f), _SI[-1])
     return f"{value / factor:.3g} {prefix}{unit}".rstrip()
 
