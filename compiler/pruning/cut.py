@@ -64,12 +64,12 @@ def _apply(patch: Patch, graph: ir.Graph, node: ir.Node, removed: Mask) -> None:
             node.attributes["group"] = ir.AttrInt64("group", int(kept(units, removed).sum()))
         case ShapePatch(index=index, dims=dims):
             entries = _constant(node, index).copy()
-            for position, units in enumerate(dims):
-                if units is not None:
-                    entries[position] = kept(units, removed).sum()
+            for position, dim in enumerate(dims):
+                if dim is not None:
+                    entries[position] = kept(dim, removed).sum()
             _replace(graph, node, index, entries)
         case SplitPatch(parts=parts):
-            sizes = np.array([kept(units, removed).sum() for units in parts], dtype=np.int64)
+            sizes = np.array([kept(part, removed).sum() for part in parts], dtype=np.int64)
             node.attributes.pop("num_outputs", None)
             _replace(graph, node, 1, sizes)
         case SlicePatch(entry=entry, start=start, end=end, units=units):

@@ -1,0 +1,139 @@
+"""`prune_channels`: removes whole channels until a share of the multiply-accumulates is gone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+from ..analysis.channels import REASONS, Channels, channel_groups
+from ..errors import InvalidModelError
+from ..model.model import Model
+from ..pruning.cut import cut
+from ..pruning.prove import prove
+from ..pruning.reconstruct import Reconstruction, reconstruct
+from ..pruning.select import Selection, select
+from ..pruning.structures import ChannelStructure
+from .base import Context, Note, PassResult
+
+MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above this is a fault and no rounding
+
+_UNFIT = {
+    "shared-weight": "Its weight or bias is shared with another operator.",
+    "sparse-weight": "Its weight holds zeros that were made on purpose.",
+    "too-wide": "Each output sums over too many inputs.",
+    "unsupported-form": "Only Conv, Gemm and MatMul with a constant weight are refitted.",
+}
+
+
+class PruneChannels:
+    """Select, cut, prove, reconstruct.
+
+    Reads `context.options`: `sparsity` (share of MACs to remove; 0 leaves the model as it is), `criterion`,
+    `reconstruct` and `seed`; `context.formats.channel_multiple`; and `context.calibration` for the reconstruction.
+
+    Raises:
+        InvalidModelError: the cut model does not equal the original with zeroed consumers (code `proof-failed`).
+        UsageError: the sparsity or the criterion is not valid.
+    """
+
+    name: ClassVar[str] = "prune_channels"
+    summary: ClassVar[str] = "Removing channels"
+    requires: ClassVar[tuple[str, ...]] = ("valid",)
+    ensures: ClassVar[tuple[str, ...]] = ("valid", "interface", "sparsity")
+
+    def run(self, model: Model, context: Context) -> PassResult:
+        options = context.options
+        if options.sparsity == 0:
+            return PassResult(model, False)
+        channels = channel_groups(model)
+        structure = ChannelStructure(context.formats.channel_multiple)
+        chosen = select(model, channels, options.sparsity, options.criterion, structure=structure, seed=options.seed)
+        notes = [*pinned_notes(channels), saved_note(chosen, options.sparsity)]
+        if not chosen.removed.any():
+            return PassResult(model, False, tuple(notes))
+        pruned = cut(model, channels, chosen.removed)
+        notes.append(proof_note(model, channels, chosen, pruned, options.seed))
+        if options.reconstruct and context.calibration is not None:
+            refitted = reconstruct(
+                model,
+                pruned,
+                channels,
+                chosen.removed,
+                context.calibration,
+                seed=options.seed,
+                progress=context.progress,
+            )
+            pruned = refitted.model
+            notes += fit_notes(refitted)
+        else:
+            notes.append(not_refitted_note(options.reconstruct))
+        return PassResult(pruned, True, tuple(notes))
+
+
+def pinned_notes(channels: Channels) -> list[Note]:
+    """One note for every reason at every place that keeps channels from being removed."""
+    sizes: dict[tuple[str, str], int] = defaultdict(int)
+    for group in channels.groups:
+        if group.pinned_because is not None:
+            sizes[group.pinned_because.code, group.pinned_because.where] += group.size
+    return [
+        Note(code, f"{size} channels stay. {REASONS[code].text}", where, REASONS[code].hint)
+        for (code, where), size in sizes.items()
+    ]
+
+
+def saved_note(chosen: Selection, target: float) -> Note:
+    """What the selection saves, and whether that is what was asked for."""
+    text = (
+        f"{int(chosen.removed.sum())} of {len(chosen.removed)} channels removed: {chosen.macs_before} MACs become "
+        f"{chosen.macs_after}, {100 * chosen.fraction:.1f} % fewer."
+    )
+    if chosen.met:
+        return Note("channels-removed", text)
+    hint = "The remaining MACs are in pinned channels, or in groups that are as small as they may become."
+    return Note("sparsity-not-reached", f"{text} {100 * target:.1f} % were asked for.", hint=hint)
+
+
+def proof_note(model: Model, channels: Channels, chosen: Selection, pruned: Model, seed: int) -> Note:
+    """Proves the cut. Raises InvalidModelError when the proof fails."""
+    proof = prove(model, channels, chosen.removed, pruned, seed=seed)
+    if not proof.max_relative_error <= MAX_PROOF_ERROR:
+        raise InvalidModelError(
+            "The pruned model does not compute what the original computes without the removed channels.",
+            code="proof-failed",
+            where=", ".join(proof.compared),
+            why=f"Largest relative difference {proof.max_relative_error:.1e}, allowed {MAX_PROOF_ERROR:.0e}.",
+            hint="This is a fault of Prunus, or of a model that overflows; please report it. Without --sparsity "
+            "the model compiles unpruned.",
+        )
+    return Note(
+        "cut-proven",
+        f"Equal to the original with the removed channels zeroed: largest relative difference "
+        f"{proof.max_relative_error:.1e} on {proof.samples} random inputs.",
+    )
+
+
+def fit_notes(refitted: Reconstruction) -> list[Note]:
+    """What the reconstruction gained, and the layers that it left out."""
+    notes = [Note("layer-not-refitted", _UNFIT[each.code], each.where) for each in refitted.unfit]
+    if not refitted.fits:
+        return [*notes, Note("nothing-refitted", "No layer behind the removed channels could be refitted.")]
+    before, after = (
+        sum(getattr(fit, when) for fit in refitted.fits) / len(refitted.fits) for when in ("before", "after")
+    )
+    text = (
+        f"{len(refitted.fits)} layers refitted by least squares on {refitted.samples} samples: mean relative squared "
+        f"error of their outputs {before:.3g} -> {after:.3g}."
+    )
+    return [*notes, Note("layers-refitted", text)]
+
+
+def not_refitted_note(wanted: bool) -> Note:
+    """Why no reconstruction took place."""
+    if wanted:
+        return Note(
+            "no-calibration-data",
+            "The layers behind the removed channels were not refitted: there is no data.",
+            hint="Give some hundred unlabelled samples: --data FILE.npz",
+        )
+    return Note("reconstruction-off", "The layers behind the removed channels were not refitted, as asked.")

@@ -1,0 +1,90 @@
+"""The least-squares problem of one layer: weights that turn given inputs into given outputs.
+
+A layer is written as a product in groups: rows A [rows, groups, k] (im2col patches at sampled output positions) times
+weights W [groups, k, n] plus a bias give outputs Y [rows, groups, n]. A convolution has k = in / groups * kernel and
+n = out / groups (depthwise: groups = channels, n = 1 or the multiplier); a matrix product has one group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+RIDGE = 1e-2  # of the mean of the normal matrix's diagonal
+
+
+@dataclass
+class NormalEquations:
+    """Sums over rows of A'A, A'Y and so on, in float64; rows may come in pieces."""
+
+    rows: int = 0
+    gram: Floats = field(default_factory=lambda: np.zeros(0))  # [groups, k, k]
+    cross: Floats = field(default_factory=lambda: np.zeros(0))  # [groups, k, n]
+    sum_a: Floats = field(default_factory=lambda: np.zeros(0))  # [groups, k]
+    sum_y: Floats = field(default_factory=lambda: np.zeros(0))  # [groups, n]
+    sum_yy: float = 0.0
+
+    def add(self, a: Array, y: Array) -> None:
+        """More rows: a [rows, groups, k], y [rows, groups, n]."""
+        columns = np.moveaxis(a, 0, 2).astype(np.float64)  # [groups, k, rows]
+        targets = np.moveaxis(y, 0, 1).astype(np.float64)  # [groups, rows, n]
+        if not self.rows:
+            groups, k, n = len(columns), columns.shape[1], targets.shape[2]
+            self.gram, self.cross = np.zeros((groups, k, k)), np.zeros((groups, k, n))
+            self.sum_a, self.sum_y = np.zeros((groups, k)), np.zeros((groups, n))
+        self.rows += len(a)
+        self.gram += columns @ columns.transpose(0, 2, 1)
+        self.cross += columns @ targets
+        self.sum_a += columns.sum(axis=2)
+        self.sum_y += targets.sum(axis=1)
+        self.sum_yy += float(np.square(targets).sum())
+
+    def solve(self, start: Floats, with_bias: bool) -> tuple[Floats, Floats]:
+        """(weights [groups, k, n], bias [groups, n]).
+
+        Minimises |A W + b - Y|^2 + ridge |W - start|^2: where the samples say nothing, the weights stay what they were.
+        """
+        gram, cross = self.gram, self.cross
+        if with_bias:
+            gram = gram - self.sum_a[:, :, None] * self.sum_a[:, None, :] / self.rows
+            cross = cross - self.sum_a[:, :, None] * self.sum_y[:, None, :] / self.rows
+        k = gram.shape[1]
+        ridge = RIDGE * np.trace(gram, axis1=1, axis2=2)[:, None, None] / k
+        ridge = np.maximum(ridge, np.finfo(np.float32).tiny)  # a dead input: keep the weights
+        weights = np.linalg.solve(gram + ridge * np.eye(k), cross + ridge * start)
+        bias = (self.sum_y - np.einsum("gk,gkn->gn", self.sum_a, weights)) / self.rows
+        return weights, bias if with_bias else np.zeros_like(bias)
+
+    def error(self, weights: Floats, bias: Floats) -> float:
+        """|A W + b - Y|^2 / |Y|^2."""
+        quadratic = np.einsum("gkn,gkm,gmn->", weights, self.gram, weights, optimize=True)
+        mixed = np.einsum("gkn,gkn->", weights, self.cross)
+        linear = np.einsum("gn,gk,gkn->", bias, self.sum_a, weights, optimize=True)
+        constant = self.rows * np.square(bias).sum() - 2 * (bias * self.sum_y).sum()
+        total = quadratic - 2 * mixed + 2 * linear + constant + self.sum_yy
+        return max(float(total), 0.0) / max(self.sum_yy, np.finfo(np.float64).tiny)
+
+
+def patches(
+    x: Array, places: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Array
+) -> Array:
+    """What a convolution sees: [rows, channels, *kernel] from x [n, channels, *spatial].
+
+    `places` is [1 + spatial, rows]: sample, and output position on each axis. `pads` is [spatial, 2].
+    """
+    padded = np.pad(x, [(0, 0), (0, 0), *pads.tolist()])
+    rank = len(kernel)
+    index: list[Any] = [places[0].reshape(-1, *[1] * rank), slice(None)]
+    for axis in range(rank):
+        offsets = np.arange(kernel[axis]) * dilations[axis]
+        shape = [-1, *[1] * rank]
+        reach = places[1 + axis][:, None] * strides[axis] + offsets
+        shape[1 + axis] = kernel[axis]
+        index.append(reach.reshape(len(reach), *shape[1:]))
+    return np.moveaxis(padded[tuple(index)], -1, 1)  # advanced indices come first, channels last

@@ -1,0 +1,82 @@
+"""Chooses the channels to remove: the least important ones that together save the wanted share of the MACs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis.channels import Channels
+from ..analysis.channels.groups import Mask
+from ..errors import UsageError
+from ..model.model import Model
+from .criteria import Scores, importance
+from .structures import ChannelStructure, unit_width
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """A removal, and what it saves. `met` is False when even the largest allowed removal misses the target."""
+
+    removed: Mask
+    macs_before: int
+    macs_after: int
+    met: bool
+
+    @property
+    def fraction(self) -> float:
+        """The share of MACs that goes."""
+        return 1 - self.macs_after / self.macs_before if self.macs_before else 0.0
+
+
+def select(
+    model: Model,
+    channels: Channels,
+    fraction: float,
+    criterion: str = "l2",
+    *,
+    structure: ChannelStructure | None = None,
+    seed: int = 0,
+) -> Selection:
+    """The smallest removal, in order of importance, that saves at least `fraction` of the MACs.
+
+    One threshold on the importance holds for all groups; each group then loses as many units as lie below it and as
+    its structure allows, the least important first. So a layer of which much is dead weight loses much, another little.
+
+    Raises:
+        UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), or the criterion is unknown.
+    """
+    if not 0 <= fraction < 1:
+        raise UsageError(
+            f"The sparsity {fraction} is not a share of the MACs.",
+            code="bad-sparsity",
+            hint="Give a number from 0 (remove nothing) to just below 1.",
+        )
+    scores = importance(model, channels, criterion, seed)
+    structure = structure or ChannelStructure()
+    thresholds = np.unique(np.concatenate([scores[group.units] for group in channels.prunable] or [np.zeros(0)]))
+    before = channels.macs()
+    budget = before * (1 - fraction)
+    low, high = 0, len(thresholds)  # invariant: `low` units below the threshold are too few, `high` enough or all
+    while fraction and low < high:
+        middle = (low + high) // 2
+        if channels.macs(_below(channels, scores, structure, thresholds, middle)) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    removed = _below(channels, scores, structure, thresholds, low)
+    after = channels.macs(removed)
+    return Selection(removed, before, after, after <= budget)
+
+
+def _below(channels: Channels, scores: Scores, structure: ChannelStructure, thresholds: Scores, count: int) -> Mask:
+    """The removal of units whose score is among the `count` lowest values."""
+    removed = channels.keep_all()
+    if not count:
+        return removed
+    for group in channels.prunable:
+        of_group = scores[group.units]
+        wanted = int((of_group <= thresholds[count - 1]).sum())
+        allowed = structure.removable(group, unit_width(channels, group), wanted)
+        removed[group.units[np.argsort(of_group, kind="stable")[:allowed]]] = True
+    return removed
