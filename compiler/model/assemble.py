@@ -13,7 +13,7 @@ from .rename import Plain
 
 def assemble(proto: onnx.ModelProto, plain: Plain) -> ir.Model:
     """The graph with its constants as initializers; what the converter left behind is cleaned up."""
-    model: ir.Model = ir.from_proto(proto)
+    model = ir.serde.deserialize_model(proto)
     graph = model.graph
     own = [value for value in graph.inputs if value.name in plain.inputs]
     values = {value.name: value for value in [*graph.inputs, *graph.initializers.values()]}

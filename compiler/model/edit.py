@@ -89,4 +89,4 @@ def infer_shapes(model: Model) -> None:
         UnsupportedError: a shape depends on data.
     """
     purge_shapes(model)
-    shapes.infer(model.ir)
+    shapes.infer(model.ir, model.names)

@@ -14,15 +14,16 @@ import onnx_ir as ir
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from ..errors import InvalidModelError, UnsupportedError
-from . import shapes as inference
+from . import shapes as shape_inference
 from .assemble import assemble, give_final_names
+from .constants import check_constants
 from .external import ExternalData
 from .files import read_file
 from .inputs import fix_inputs
 from .limits import Limits, check_cost
 from .model import Model
 from .rename import plain
-from .sizes import check_sizes
+from .sizes import check_sizes, infer_at_batch_1
 from .untrusted import shown
 from .upgrade import declared_opset, to_opset
 
@@ -87,27 +88,28 @@ def load_proto(
     with ExternalData(folder, roots) as external:
         graph = plain(proto, opset, external, limits)
     fix_inputs(graph, shapes or {})
+    inference = infer_at_batch_1(graph, opset)
+    check_sizes(inference, graph.names, graph.constants, limits)
+    check_constants(graph, inference)
     final = assemble(to_opset(graph, opset), graph)
     names = give_final_names(final, graph)
-    batch = _infer(final)
+    batch = _infer(final, names)
     provenance = {"opset": str(opset), "ir_version": str(proto.ir_version), "batch": batch}
-    model = Model(final, MappingProxyType(names), provenance=MappingProxyType(provenance))
-    check_sizes(model, limits)
-    return model
+    return Model(final, MappingProxyType(names), provenance=MappingProxyType(provenance))
 
 
-def _infer(model: ir.Model) -> str:
+def _infer(model: ir.Model, names: Mapping[str, str]) -> str:
     """Infers all shapes. A graph that works for one batch size only loses its symbolic batch; returns what it is."""
-    if not inference.has_symbolic_batch(model.graph):
-        inference.infer(model)
+    if not shape_inference.has_symbolic_batch(model.graph):
+        shape_inference.infer(model, names)
         return "fixed"
     try:
-        inference.infer(model)
+        shape_inference.infer(model, names)
         return "symbolic"
     except (InvalidModelError, UnsupportedError) as error:
         reason = error.why or error.what
     for value in model.graph.inputs:
         if value.shape is not None and value.shape.rank():
             value.shape = ir.Shape([dim if isinstance(dim, int) else 1 for dim in value.shape])
-    inference.infer(model)
+    shape_inference.infer(model, names)
     return f"fixed at 1: {reason}"

@@ -146,7 +146,7 @@ def _check_attribute(
         close = difflib.get_close_matches(shown(name), sorted(schema.attributes), n=1)
         hint = f"Did you mean {close[0]}?" if close else None
         raise _invalid(node, "unknown-attribute", f"{node.op_type} has no attribute {shown(name)}.", hint)
-    if attribute.type != int(wanted.type):
+    if attribute.type != int(wanted.type):  # type: ignore[call-overload]
         raise _invalid(node, "attribute-type", f"Attribute {name} has the wrong type.")
     if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.TYPE_PROTO):
         raise UnsupportedError(

@@ -1,0 +1,188 @@
+"""Types and shapes, node by node, for one batch size: everything is a number, and every step is checked.
+
+onnx's inference for a whole graph crashes on some senseless attributes, names no culprit, and gives up on shapes that
+pass through arithmetic. Here each node is first checked against the ranks of its inputs, then given to onnx's
+inference for single nodes; small integer results (shapes, axes, sizes) are computed on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
+from onnx import numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+from ..errors import InvalidModelError, UnsupportedError
+from .untrusted import shown
+
+Array = npt.NDArray[Any]
+ValueType = tuple[int, tuple[int, ...]]  # element type, dimensions
+
+_SMALL = 64  # elements of a value that is followed by value, not by shape only
+_SMALL_FLOATS = 8  # a Resize's scales
+_FOLLOWED = frozenset({
+    "Add", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Greater",
+    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Range", "ReduceProd", "ReduceSum", "Reshape",
+    "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
+})  # fmt: skip
+_SHAPED_LIKE_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})  # onnx infers nothing for these
+
+
+@dataclass
+class Inference:
+    """What is known so far: types of all values, data of small constant ones."""
+
+    opset: int
+    types: dict[str, ValueType] = field(default_factory=dict)
+    data: dict[str, Array] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # for messages
+    _protos: dict[str, onnx.TypeProto] = field(default_factory=dict, repr=False)
+
+    def declare(self, name: str, kind: int, dims: tuple[int, ...], data: Array | None = None) -> None:
+        """Makes a value known: an input, a constant, a node's output."""
+        self.types[name] = (kind, dims)
+        self._protos[name] = onnx.helper.make_tensor_type_proto(kind, dims)
+        if data is not None and data.size <= (_SMALL if data.dtype.kind in "iub" else _SMALL_FLOATS):
+            self.data[name] = data
+
+    def add_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Infers nodes in topological order.
+
+        Raises:
+            InvalidModelError: a node does not fit its inputs (code `shape-mismatch`).
+            UnsupportedError: a shape depends on data (code `shape-unknown`), a value is no tensor (`not-a-tensor`).
+        """
+        for node in nodes:
+            for name in filter(None, node.input):
+                if name not in self.types:
+                    raise InvalidModelError(
+                        "A node reads a value that nothing before it computes.",
+                        code="undefined-value",
+                        where=self._label(node),
+                        why=f"The value is {shown(self.names.get(name, name))}.",
+                        hint="Sort the nodes topologically.",
+                    )
+            if node.op_type == "If":
+                self._add_if(node)
+            elif node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+                array = numpy_helper.to_array(node.attribute[0].t)
+                self.declare(node.output[0], node.attribute[0].t.data_type, array.shape, array)
+            else:
+                self._add_node(node)
+
+    def _add_if(self, node: onnx.NodeProto) -> None:
+        branches = [attribute.g for attribute in node.attribute]
+        for branch in branches:
+            for tensor in branch.initializer:
+                self.declare(tensor.name, tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor))
+            self.add_nodes(branch.node)
+        for index, name in enumerate(node.output):
+            found = {self.types[branch.output[index].name] for branch in branches if index < len(branch.output)}
+            if len(found) != 1:
+                raise self._unknown(node, "The branches of an If give different shapes.")
+            self.declare(name, *found.pop())
+
+    def _add_node(self, node: onnx.NodeProto) -> None:
+        self._check_axes(node)
+        if node.op_type in _SHAPED_LIKE_INPUT:
+            self.declare(node.output[0], *self.types[node.input[0]])
+            return
+        inputs = {name: self._protos[name] for name in node.input if name}
+        data = {name: numpy_helper.from_array(self.data[name], name) for name in node.input if name in self.data}
+        schema = onnx.defs.get_schema(node.op_type, self.opset, "")
+        imports = [onnx.helper.make_opsetid("", self.opset)]
+        try:
+            found = shape_inference.infer_node_outputs(schema, node, inputs, data, None, imports, ir_version=10)
+        except (shape_inference.InferenceError, ProtobufError, RuntimeError, ValueError) as error:
+            raise self._mismatch(node, str(error)[:300]) from error
+        if node.op_type == "Dropout" and self.opset < 10:  # onnx infers nothing for the mask of the old Dropout
+            found = dict.fromkeys(node.output, inputs[node.input[0]])
+        for name in filter(None, node.output):
+            self.declare(name, *self._complete(node, found.get(name)))
+        self._follow(node)
+
+    def _complete(self, node: onnx.NodeProto, found: onnx.TypeProto | None) -> ValueType:
+        if found is not None and found.WhichOneof("value") not in (None, "tensor_type"):
+            raise UnsupportedError(
+                "The model uses a value that is not a tensor.",
+                code="not-a-tensor",
+                where=self._label(node),
+                why=f"Its type is {found.WhichOneof('value')}.",
+                hint="Export the model without sequences, maps and optional values.",
+            )
+        tensor = None if found is None else found.tensor_type
+        if tensor is None or not tensor.elem_type or not tensor.HasField("shape"):
+            raise self._unknown(node, f"The shape that {node.op_type} gives depends on data.")
+        if not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            raise self._unknown(node, f"A dimension that {node.op_type} gives depends on data.")
+        return tensor.elem_type, tuple(dim.dim_value for dim in tensor.shape.dim)
+
+    def _follow(self, node: onnx.NodeProto) -> None:
+        """Computes a small result whose inputs are known."""
+        if node.op_type == "Shape":
+            first, last = _attribute(node, "start", 0), _attribute(node, "end", None)
+            dims = self.types[node.input[0]][1][first:last]
+            self.data[node.output[0]] = np.asarray(dims, dtype=np.int64)
+        elif node.op_type == "Size":
+            self.data[node.output[0]] = np.asarray(
+                min(math.prod(self.types[node.input[0]][1]), 2**63 - 1), dtype=np.int64
+            )
+        elif node.op_type in _FOLLOWED and all(not name or name in self.data for name in node.input):
+            if any(math.prod(self.types[name][1]) > _SMALL for name in node.output if name):
+                return
+            feeds = {name: self.data[name] for name in node.input if name}
+            try:
+                with np.errstate(all="ignore"):
+                    results = ReferenceEvaluator(node, opsets={"": self.opset}).run(None, feeds)
+            except Exception:  # noqa: BLE001  (it raises whatever numpy raises; the value just stays unknown)
+                return
+            for name, array in zip(node.output, results, strict=False):
+                if isinstance(array, np.ndarray | np.generic) and np.shape(array) == self.types[name][1]:
+                    self.data[name] = np.asarray(array)
+
+    def _check_axes(self, node: onnx.NodeProto) -> None:
+        """Axes must lie within the rank: onnx's own inference does not always look."""
+        if not node.input or not node.input[0]:
+            return
+        rank = len(self.types[node.input[0]][1])
+        axis = _attribute(node, "axis", 0)
+        highest = rank - 1 if node.op_type in ("LayerNormalization", "RMSNormalization") else rank
+        lowest = -rank - 1 if node.op_type == "OneHot" else -rank
+        batch_dims = _attribute(node, "batch_dims", 0)
+        if not lowest <= axis <= max(highest, 0):
+            raise self._mismatch(node, f"Axis {axis} lies outside its input of {rank} dimensions.")
+        if not 0 <= batch_dims <= rank:
+            raise self._mismatch(node, f"Its batch_dims {batch_dims} do not fit an input of {rank} dimensions.")
+
+    def _label(self, node: onnx.NodeProto) -> str:
+        return shown(self.names.get(node.name) or self.names.get(node.output[0], node.output[0]))
+
+    def _mismatch(self, node: onnx.NodeProto, why: str) -> InvalidModelError:
+        shapes = ", ".join(str(list(self.types[name][1])) if name else "-" for name in node.input[:8])
+        return InvalidModelError(
+            f"A {node.op_type} does not fit its inputs.",
+            code="shape-mismatch",
+            where=self._label(node),
+            why=f"{why} Input shapes: {shapes}.",
+            hint="Check the model with onnx.checker.check_model(model, full_check=True).",
+        )
+
+    def _unknown(self, node: onnx.NodeProto, why: str) -> UnsupportedError:
+        return UnsupportedError(
+            "The shape of a value is not known before running the model.",
+            code="shape-unknown",
+            where=self._label(node),
+            why=why,
+            hint="Give static input shapes with --shape, or export the model with constants folded.",
+        )
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
