@@ -23,6 +23,7 @@ from ..model.model import Model
 from ..target import Progress, no_progress
 
 BINS = 2048
+BLOCKS = 8  # parts of the data whose extremes are kept apart, to judge how far unseen data may reach
 MAX_BATCH = 64
 MAX_FETCHED_BYTES = 256 << 20  # of activations held at once
 _MIN_EXPONENT = -160  # bins of 2^-160: below every float32
@@ -35,6 +36,7 @@ class Statistics:
     """What was seen of one tensor. Exact zeros are counted apart, since every quantization represents them exactly.
 
     `counts[i]` elements other than zero lie in [(first + i) * 2^exponent, (first + i + 1) * 2^exponent).
+    `minima` and `maxima` hold the extremes of each of `BLOCKS` parts of the data, NaN for parts without samples.
     """
 
     minimum: float
@@ -44,17 +46,21 @@ class Statistics:
     exponent: int
     first: int
     counts: npt.NDArray[np.int64]
+    minima: npt.NDArray[np.float64]
+    maxima: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, array: Array) -> Statistics:
-        """The statistics of one array of finite numbers, not empty."""
+    def of(cls, array: Array, block: int = 0) -> Statistics:
+        """The statistics of one array of finite numbers, not empty, that belongs to a block of the data."""
         minimum, maximum = float(array.min()), float(array.max())
         exponent, first, bins = _layout(minimum, maximum)
         index = np.floor(np.ldexp(array.ravel(), -exponent)).astype(np.int64) - first
         counts = np.bincount(index, minlength=bins).astype(np.int64)
         zeros = int(array.size - np.count_nonzero(array))
         counts[-first] -= zeros
-        return cls(minimum, maximum, int(array.size), zeros, exponent, first, counts)
+        minima, maxima = np.full(BLOCKS, np.nan), np.full(BLOCKS, np.nan)
+        minima[block], maxima[block] = minimum, maximum
+        return cls(minimum, maximum, int(array.size), zeros, exponent, first, counts, minima, maxima)
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both sets of elements together."""
@@ -64,7 +70,17 @@ class Statistics:
         for part in (self, other):
             index = (np.arange(part.counts.size) + part.first) >> (exponent - part.exponent)
             np.add.at(counts, index - first, part.counts)
-        return Statistics(minimum, maximum, self.size + other.size, self.zeros + other.zeros, exponent, first, counts)
+        return Statistics(
+            minimum=minimum,
+            maximum=maximum,
+            size=self.size + other.size,
+            zeros=self.zeros + other.zeros,
+            exponent=exponent,
+            first=first,
+            counts=counts,
+            minima=np.fmin(self.minima, other.minima),
+            maxima=np.fmax(self.maxima, other.maxima),
+        )
 
     def edges(self) -> npt.NDArray[np.float64]:
         """The borders of the bins, one more than there are bins."""
@@ -80,6 +96,20 @@ class Statistics:
         low = float(np.interp(skipped, below, edges))
         high = float(np.interp(self.size - skipped, below, edges))
         return max(min(low, 0.0), self.minimum), min(max(high, 0.0), self.maximum)
+
+    def extrapolated_range(self, growth: float) -> tuple[float, float]:
+        """The range to expect of `growth` times as many samples, after the spread of the blocks' extremes.
+
+        Maxima of large samples follow a Gumbel distribution (Fisher and Tippett 1928); `growth` times more samples
+        shift it by beta * ln(growth), and its standard deviation is beta * pi / sqrt(6). Where every block reaches
+        the same bound (a saturated image, the zero of a Relu), nothing is added.
+        """
+        shift = math.log(growth) * math.sqrt(6) / math.pi
+        low, high = (
+            shift * float(np.std(ends, ddof=1)) if (ends := found[~np.isnan(found)]).size > 1 else 0.0
+            for found in (self.minima, self.maxima)
+        )
+        return self.minimum - low, self.maximum + high
 
     def error(self, scale: float, low: int, high: int) -> float:
         """Mean squared error of rounding to `scale` * {low..high}, elements being spread evenly over their bin.
@@ -122,19 +152,18 @@ def collect(
     """
     feeds = checked_feeds(model, data)
     found: dict[str, Statistics] = {}
-    inputs = {_name(value) for value in model.graph.inputs}
-    inner = [value for value in values if value.name not in inputs]
-    for name in sorted(inputs & {_name(value) for value in values}):
-        found[name] = _finite(model, name, feeds[name])
-    for group in _groups(inner, max_bytes):
-        names = [_name(value) for value in group]
+    given = {_name(value) for value in model.graph.inputs} & {_name(value) for value in values}
+    for group in _groups([value for value in values if value.name not in given], max_bytes):
         batch = max(1, min(MAX_BATCH, max_bytes // max(1, sum(map(_bytes_per_sample, group)))))
-        session = Session(model, names)
-        for start, feed in _pieces(model, feeds, batch):
-            for name, array in session.run(feed, batch).items():
-                one = _finite(model, name, array)
+        session = Session(model, [_name(value) for value in group]) if group else None
+        for block, feed in _pieces(model, feeds, batch):
+            arrays = {} if session is None else session.run(feed, batch)
+            arrays |= {name: feed[name] for name in sorted(given)}
+            for name, array in arrays.items():
+                one = _statistics(model, name, array, block)
                 found[name] = found[name].merge(one) if name in found else one
-            progress("calibrating", start / len(data))
+            progress("calibrating", (block + 1) / BLOCKS)
+        given = set()
     return found
 
 
@@ -169,15 +198,15 @@ def checked_feeds(model: Model, data: Data) -> dict[str, Array]:
     return feeds
 
 
-def _finite(model: Model, name: str, array: Array) -> Statistics:
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+def _statistics(model: Model, name: str, array: Array, block: int) -> Statistics:
+    if not np.isfinite([array.min(), array.max()]).all():
         raise UsageError(
             "An activation is not a finite number on the calibration data.",
             code="activation-not-finite",
             where=model.original(name),
             hint="Run the float model on the data; it overflows or divides by zero there.",
         )
-    return Statistics.of(array)
+    return Statistics.of(array, block)
 
 
 def _name(value: ir.Value) -> str:
@@ -199,22 +228,23 @@ def _groups(values: Sequence[ir.Value], max_bytes: int) -> Iterator[list[ir.Valu
             yield group
             group = []
         group.append(value)
-    if group:
-        yield group
+    yield group
 
 
 def _pieces(model: Model, feeds: Mapping[str, Array], batch: int) -> Iterator[tuple[int, dict[str, Array]]]:
-    """(start, feed) pieces of at most `batch` samples; whole batches where the model fixes its batch size."""
+    """(block, feed): at most `batch` samples at a time, or as many as the model demands, none across two blocks."""
     count = len(next(iter(feeds.values())))
-    fixed = [v.shape[0] for v in model.graph.inputs if v.shape is not None and isinstance(v.shape[0], int)]
-    size = fixed[0] if fixed else batch
-    if count < size:
+    fixed = [v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], int)]
+    unit = fixed[0] if fixed else 1
+    if count < unit:
         raise UsageError(
-            f"The model takes batches of {size} samples, and the data hold only {count}.",
+            f"The model takes batches of {unit} samples, and the data hold only {count}.",
             code="data-too-few",
-            hint=f"Give at least {size} samples, or export the model with a symbolic batch dimension.",
+            hint=f"Give at least {unit} samples, or export the model with a symbolic batch dimension.",
         )
-    if fixed:
-        count -= count % size
-    for start in range(0, count, size):
-        yield start, {name: array[start : start + size] for name, array in feeds.items()}
+    units, step = count // unit, max(1, batch // unit)
+    for block in range(BLOCKS):
+        end = units * (block + 1) // BLOCKS
+        for start in range(units * block // BLOCKS, end, step):
+            cut = slice(start * unit, min(start + step, end) * unit)
+            yield block, {name: array[cut] for name, array in feeds.items()}

@@ -6,14 +6,14 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from ..analysis.ranges import collect
 from ..data import Data
 from ..errors import UsageError
 from ..integer.graph import QType
+from ..model.edit import infer_shapes
 from ..model.model import Model
-from ..quantization.calibrate import Calibrated, calibrate
+from ..quantization.calibrate import CLIPPING, Calibrated, calibrate
 from ..quantization.plan import Group, Plan, plan
 from ..quantization.preprocess import Affine, Folded, fold, trace
 from ..quantization.qdq import Writer
@@ -46,7 +46,7 @@ class Quantize:
         data = _data(model, context, notes)
         result = model.clone(form="quantized")
         if any(value.dtype is None or value.shape is None for node in result.graph for value in node.outputs):
-            ShapeInferencePass()(result.ir)
+            infer_shapes(result)
         planned = plan(result.graph, context.formats)
         if not planned.groups:
             notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
@@ -68,7 +68,7 @@ def _write(model: Model, planned: Plan, chosen: list[Calibrated], context: Conte
     for group, calibrated in zip(planned.groups, chosen, strict=True):
         folded = _fold_input(group, calibrated.type, context, notes)
         type_ = calibrated.type if folded is None else folded[1].type
-        if calibrated.method in ("percentile", "mse"):
+        if calibrated.method in CLIPPING:
             notes.append(Note("range-clipped", f"Range chosen by {calibrated.method}.", str(group.roots[0].name)))
         for point in group.points:
             whole = folded if folded is not None and point.value is group.roots[0] else None
@@ -86,7 +86,7 @@ def _fold_input(group: Group, type_: QType, context: Context, notes: list[Note])
     """The arithmetic between a graph input and the group's only root, where the quantizer can take it over."""
     if len(group.roots) != 1 or (affine := trace(group.roots[0])) is None:
         return None
-    folded = fold(affine, type_, fixed_scale=context.formats.scheme == "pow2")
+    folded = fold(affine, type_, context.formats)
     if folded is None:
         notes.append(
             Note(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
+
+from ..model.edit import weight
 
 Role = Literal["linear", "binary", "pool", "unary", "softmax", "move", "clamp", "concat"]
 
@@ -92,14 +93,6 @@ MOVES = (
 NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus", "Sqrt")
 
 
-def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
-    """The array of a constant value, or None."""
-    if value is None:
-        return None
-    tensor = ir.convenience.get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
-
-
 def integer_attribute(node: ir.Node, name: str, default: int) -> int:
     """An integer attribute of a node, or the default of its operator."""
     attribute = node.attributes.get(name)
@@ -123,32 +116,32 @@ def _is_float(value: ir.Value) -> bool:
 
 
 def _conv(node: ir.Node) -> Operator | Refusal:
-    x, weight, bias = (*node.inputs, None)[:3]
-    array = constant(weight)
-    if x is None or weight is None or array is None or (bias is not None and constant(bias) is None):
+    x, w, bias = (*node.inputs, None)[:3]
+    array = weight(w)
+    if x is None or w is None or array is None or (bias is not None and weight(bias) is None):
         return Refusal("dynamic-weight", "only constant weights are quantized")
     if array.ndim not in (3, 4):
         return Refusal("conv-rank", "only 1-D and 2-D convolutions have an integer form")
-    return Linear(node, "linear", (x,), weight, 0, bias)
+    return Linear(node, "linear", (x,), w, 0, bias)
 
 
 def _gemm(node: ir.Node) -> Operator | Refusal:
-    x, weight, bias = (*node.inputs, None)[:3]
-    array, offset = constant(weight), constant(bias)
-    if x is None or weight is None or array is None or (bias is not None and offset is None):
+    x, w, bias = (*node.inputs, None)[:3]
+    array, offset = weight(w), weight(bias)
+    if x is None or w is None or array is None or (bias is not None and offset is None):
         return Refusal("dynamic-weight", "only constant weights are quantized")
     if integer_attribute(node, "transA", 0):
         return Refusal("gemm-transposed-input", "transpose the input before the Gemm")
     axis = 0 if integer_attribute(node, "transB", 0) else 1
     if offset is not None and offset.size not in (1, array.shape[axis]):
         return Refusal("bias-shape", "the bias must have one entry per output")
-    return Linear(node, "linear", (x,), weight, axis, bias)
+    return Linear(node, "linear", (x,), w, axis, bias)
 
 
 def _matmul(node: ir.Node) -> Operator | Refusal:
-    x, weight = node.inputs
-    array = constant(weight)
-    if x is None or weight is None or array is None:
+    x, w = node.inputs
+    array = weight(w)
+    if x is None or w is None or array is None:
         return Refusal("dynamic-weight", "products of two activations stay in floating point")
     if array.ndim != 2:
         return Refusal("matmul-rank", "only two-dimensional weights have an integer form")
@@ -156,15 +149,15 @@ def _matmul(node: ir.Node) -> Operator | Refusal:
     users = [user for user, _ in node.outputs[0].uses()]
     if len(users) == 1 and users[0].op_type == "Add" and not node.outputs[0].is_graph_output():
         bias = next(value for value in (*users[0].inputs, node.outputs[0]) if value is not node.outputs[0])
-        offset = constant(bias)
+        offset = weight(bias)
         if offset is not None and (offset.size == 1 or offset.shape[-1] == offset.size == channels):
-            return Linear(node, "linear", (x,), weight, 1, bias, users[0])
-    return Linear(node, "linear", (x,), weight, 1)
+            return Linear(node, "linear", (x,), w, 1, bias, users[0])
+    return Linear(node, "linear", (x,), w, 1)
 
 
 def _binary(node: ir.Node) -> Operator | Refusal:
     a, b = node.inputs
-    constants = [constant(a), constant(b)]
+    constants = [weight(a), weight(b)]
     if a is None or b is None or all(array is not None for array in constants):
         return Refusal("constant-expression", "fold constants before quantization")
     if all(array is None for array in constants):
@@ -184,7 +177,7 @@ def _pool(node: ir.Node) -> Operator | Refusal:
 
 def _reduce_mean(node: ir.Node) -> Operator | Refusal:
     x = node.inputs[0]
-    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = weight(node.inputs[1]) if len(node.inputs) > 1 else None
     if x is None or x.shape is None or axes is None:
         return Refusal("reduce-axes", "only means over constant axes have an integer form")
     rank = len(x.shape)
@@ -200,14 +193,14 @@ def _unary(node: ir.Node) -> Operator | Refusal:
 
 def _clamp(node: ir.Node) -> Operator | Refusal:
     x = node.inputs[0]
-    if x is None or any(bound is not None and constant(bound) is None for bound in node.inputs[1:]):
+    if x is None or any(bound is not None and weight(bound) is None for bound in node.inputs[1:]):
         return Refusal("dynamic-bounds", "only constant bounds have an integer form")
     return Operator(node, "clamp", (x,))
 
 
 def _move(node: ir.Node) -> Operator | Refusal:
     x = node.inputs[0]
-    if x is None or constant(x) is not None or any(v is not None and constant(v) is None for v in node.inputs[1:]):
+    if x is None or weight(x) is not None or any(v is not None and weight(v) is None for v in node.inputs[1:]):
         return Refusal("dynamic-shape", "only constant shapes and indices have an integer form")
     if node.op_type == "MaxPool" and len(node.outputs) > 1 and any(True for _ in node.outputs[1].uses()):
         return Refusal("maxpool-indices", "the indices of the maxima have no integer form")
@@ -215,7 +208,7 @@ def _move(node: ir.Node) -> Operator | Refusal:
 
 
 def _pad(node: ir.Node) -> Operator | Refusal:
-    value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    value = weight(node.inputs[2]) if len(node.inputs) > 2 else None
     if len(node.inputs) > 2 and node.inputs[2] is not None and (value is None or np.any(value != 0)):
         return Refusal("pad-value", "only padding with zeros keeps the scale")
     return _move(node)
@@ -229,7 +222,7 @@ def _resize(node: ir.Node) -> Operator | Refusal:
 
 def _concat(node: ir.Node) -> Operator | Refusal:
     inputs = tuple(value for value in node.inputs if value is not None)
-    if any(constant(value) is not None for value in inputs):
+    if any(weight(value) is not None for value in inputs):
         return Refusal("constant-operand", "concatenation with a constant stays in floating point")
     return Operator(node, "concat", inputs)
 
@@ -273,7 +266,7 @@ def bounds(node: ir.Node) -> tuple[float, float]:
     """The range of values that a Relu or Clip lets through."""
     if node.op_type == "Relu":
         return 0.0, float("inf")
-    low, high = (constant(value) for value in (*node.inputs[1:], None, None)[:2])
+    low, high = (weight(value) for value in (*node.inputs[1:], None, None)[:2])
     return (
         float("-inf") if low is None else float(low),
         float("inf") if high is None else float(high),

@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..integer.graph import QType
-from .operators import constant
+from ..model.edit import weight
+from ..target import Formats
 
 _EXACT = 1e-5  # how far b / s may be from an integer, in steps
 
@@ -65,7 +66,7 @@ def _step(node: ir.Node) -> tuple[ir.Value, float, float] | None:
         return None
     left, right = node.inputs
     for value, other, swapped in ((left, right, False), (right, left, True)):
-        number = constant(other)
+        number = weight(other)
         if value is None or number is None or number.size != 1 or (swapped and node.op_type in ("Sub", "Div")):
             continue
         c = float(number.ravel()[0])
@@ -76,48 +77,59 @@ def _step(node: ir.Node) -> tuple[ir.Value, float, float] | None:
     return None
 
 
-def fold(affine: Affine, wanted: QType, fixed_scale: bool) -> Folded | None:
+def fold(affine: Affine, wanted: QType, formats: Formats) -> Folded | None:
     """Folds `affine` into the quantizer of a tensor of type `wanted`, or None where that cannot be exact.
 
-    `wanted.scale` is raised a little where that makes b / s an integer, unless the device restricts scales.
+    The scale is raised a little where that makes b / s an integer, unless the device restricts scales; the range is
+    widened to hold x = 0, which the zero point of QuantizeLinear must be able to say.
     """
-    if fixed_scale:
-        return _at(affine, wanted, wanted.scale)
-    for input_scale in _input_scales(affine, wanted):
-        folded = _at(affine, wanted, input_scale * affine.factor)
+    symmetric = formats.scheme == "pow2" or formats.zero_point == "zero"
+    low, high = (((end - wanted.zero_point) * wanted.scale - affine.offset) / affine.factor for end in _ends(wanted))
+    limits = _limits(affine.x)
+    low, high = max(min(low, 0.0), limits[0]), min(max(high, 0.0), limits[1])  # of x
+    if formats.scheme == "pow2":
+        scales = [wanted.scale / affine.factor]
+    else:
+        steps = wanted.qmax - wanted.qmin
+        scales = _input_scales(affine, wanted.scale / affine.factor if symmetric else (high - low) / steps)
+    for scale in scales:
+        zero_point = None if symmetric else round(wanted.qmin - low / scale)
+        folded = _at(affine, wanted, scale * affine.factor, zero_point)
         if folded is not None:
             return folded
     return None
 
 
-def _input_scales(affine: Affine, wanted: QType) -> list[float]:
-    """Scales for x, best first: 1 for integer inputs that fit, then those for which b / s is an integer."""
-    least = wanted.scale / affine.factor
-    scales = []
+def _ends(type_: QType) -> tuple[int, int]:
+    return type_.qmin, type_.qmax
+
+
+def _limits(x: ir.Value) -> tuple[float, float]:
+    """The numbers that the type of a graph input can hold."""
+    if x.dtype is None or not x.dtype.is_integer():
+        return float("-inf"), float("inf")
+    info = np.iinfo(x.dtype.numpy())
+    return float(info.min), float(info.max)
+
+
+def _input_scales(affine: Affine, least: float) -> list[float]:
+    """Scales for x, best first: 1 for integer inputs that fit, then the smallest that makes b / s an integer."""
     integer = affine.x.dtype is not None and affine.x.dtype.is_integer()
-    if integer and 0.5 < least <= 1 + _EXACT:
-        scales.append(1.0)
+    scales = [1.0] if integer and 0.5 < least <= 1 + _EXACT else []
     origin = abs(affine.offset / affine.factor)  # the x at which v is zero
     steps = int(np.floor(origin / least + _EXACT))
-    scales.append(origin / steps if steps else least)
-    return scales
+    return [*scales, origin / steps if steps else least]
 
 
-def _at(affine: Affine, wanted: QType, scale: float) -> Folded | None:
+def _at(affine: Affine, wanted: QType, scale: float, input_zero_point: int | None) -> Folded | None:
+    """The folded quantizer at a scale; without a zero point for the input, that of the tensor is 0."""
     scale = float(np.float32(scale))
-    shift = affine.offset / scale
-    if abs(shift - round(shift)) > _EXACT * max(1.0, abs(shift)):
+    exact_shift = affine.offset / scale
+    shift = round(exact_shift)
+    if abs(exact_shift - shift) > _EXACT * max(1.0, abs(exact_shift)):
         return None
-    input_scale = float(np.float32(scale / affine.factor))
-    for zero_point in _zero_points(wanted, scale):
-        if wanted.qmin <= zero_point + round(shift) <= wanted.qmax:
-            return Folded(replace(wanted, scale=scale, zero_point=zero_point), input_scale, zero_point + round(shift))
-    return None
-
-
-def _zero_points(wanted: QType, scale: float) -> list[int]:
-    """The zero point that belongs to the new scale, then its neighbours; 0 stays 0, since the device may demand it."""
-    if wanted.zero_point == 0:
-        return [0]
-    moved = wanted.qmin + round((wanted.zero_point - wanted.qmin) * wanted.scale / scale)
-    return [zero_point for zero_point in (moved, moved + 1, moved - 1) if wanted.qmin <= zero_point <= wanted.qmax]
+    entering = shift if input_zero_point is None else min(max(input_zero_point, wanted.qmin), wanted.qmax)
+    leaving = entering - shift
+    if not all(wanted.qmin <= zero_point <= wanted.qmax for zero_point in (entering, leaving)):
+        return None
+    return Folded(replace(wanted, scale=scale, zero_point=leaving), float(np.float32(scale / affine.factor)), entering)
