@@ -71,41 +71,41 @@ def lower_requant(low: Lowering, op: ir.QRequant) -> Value:
 
 
 def lower_concat(low: Lowering, op: ir.QConcat) -> Value:
-    """A concatenation of channels or of vectors. Each input is cast to the result's type, which is the copy or the
-    requantization that the contract asks for; other multipliers are refused."""
-    parts = [low.values[name] for name in op.inputs]
-    out, shape = low.graph.quant(op.output), low.graph.tensors[op.output].shape
-    same = all(low.graph.quant(name) == out for name in op.inputs)
-    if len(parts) != 2 or op.axis != 0 or not (same or low.graph.scheme == "pow2"):
-        raise refuse(
-            op,
-            "concat",
-            "hls4ml concatenates two inputs along their channels, at scales that differ by powers of two.",
-            "Concatenate in pairs along the channel axis, with equal scales.",
-        )
-    for entry, part in enumerate(parts):
-        if low.graph.scheme == "pow2" and low.graph.quant(op.inputs[entry]) != out:
-            low.check_shift(op, entry, part.type.fraction)
+    """A concatenation of images along any axis, or of vectors, two at a time."""
+    shape = low.graph.tensors[op.output].shape
+    if len(shape) not in (1, 3):
+        raise refuse(op, "layout", "The inputs are neither images nor vectors.", "Flatten them first.")
     result = low.result_type(op)
-    if len(shape) == 3:
-        parts = [image(low, op, name) for name in op.inputs]
-        order, physical = layout.channels_last(shape), (*parts[0].shape[:2], shape[0])
+    joined, *parts = (_part(low, op, entry, result) for entry in range(len(op.inputs)))
+    for index, part in enumerate(parts):
+        name = f"{op.output}_concat" + (str(index) if index < len(parts) - 1 else "")
+        joined = _join(low, name, joined, part, op.axis, result)
+    return low.clipped(op, joined)
+
+
+def _part(low: Lowering, op: ir.QConcat, entry: int, result: Fixed) -> Value:
+    """One input at the output's scale. Where only types differ, the concatenation itself casts."""
+    name, shape = op.inputs[entry], low.graph.tensors[op.inputs[entry]].shape
+    x = image(low, op, name) if len(shape) == 3 else low.reshaped(low.values[name], shape, "flat")
+    if low.graph.quant(name) == low.graph.quant(op.output):
+        return x
+    if op.requant.scheme == "pow2":
+        low.check_shift(op, entry, x.type.fraction)
+        return x
+    return low.scaled(f"{op.output}_side{entry}", x, *_factor(op.requant, entry), result)
+
+
+def _join(low: Lowering, name: str, a: Value, b: Value, axis: int, result: Fixed) -> Value:
+    """Two images along `axis` of [channels, height, width], or two vectors."""
+    rank = len(a.shape)
+    at = (axis - 1) % rank  # the same axis with channels last
+    shape = tuple(size + b.shape[at] if i == at else size for i, size in enumerate(a.shape))
+    if rank == 1:
+        order = np.concatenate([a.order, b.order + a.order.size])
     else:
-        if not all(len(part.shape) == 1 and len(shape) == 1 for part in parts):
-            raise refuse(op, "layout", "The inputs are neither images nor vectors.", "Flatten them first.")
-        order = np.concatenate([parts[0].order, parts[1].order + parts[0].order.size])
-        physical = shape
-    name = f"{op.output}_concat"
-    value = low.emit(
-        "Concatenate",
-        name,
-        (parts[0], parts[1]),
-        result,
-        physical,
-        order,
-        attributes={"axis": len(physical), "op": f"concatenate{len(physical)}d"},
-    )
-    return low.clipped(op, value)
+        order = layout.channels_last((shape[2], shape[0], shape[1]))
+    attributes = {"axis": at + 1, "op": f"concatenate{rank}d"}
+    return low.emit("Concatenate", name, (a, b), result, shape, order, attributes=attributes)
 
 
 def lower_reshape(low: Lowering, op: ir.QReshape) -> Value:

@@ -18,6 +18,7 @@ from ....compiler.integer.requant import is_pow2
 from ....compiler.target import Finding
 from . import elementwise, layout, linear, pooling
 from .lowering import Lowering, Value, refuse
+from .placement import crowded, findings
 from .spec import HlsLayer, IoType
 from .types import Fixed, saturating
 
@@ -35,17 +36,14 @@ _LOWER: Mapping[type[ir.Op], Callable[[Lowering, Any], Value]] = {
     ir.QTranspose: elementwise.lower_transpose,
     ir.QPad: elementwise.lower_pad,
 }
-_HOST = (ir.Quantize, ir.Dequantize, ir.Island, ir.QSoftmax, ir.QLut)  # may stay with the host at either end
-_MOVES = (ir.QReshape, ir.QTranspose)
 MAX_PARALLEL_WEIGHTS, _MAX_PARALLEL_SIZE = 1 << 16, 1024
 _MAX_LAYOUTS = 64  # tried for graphs with several inputs
-_MAX_CONSUMERS = 7  # of one stream: hls4ml's clone layer has no more
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
     """The layers, where each tensor lives, and a finding per operator. `inputs` and `outputs` are tensors of the
-    integer graph that cross the border between host and device."""
+    integer graph that the host sends to the device and gets back."""
 
     layers: tuple[HlsLayer, ...]
     values: Mapping[str, Value]
@@ -94,11 +92,9 @@ def _border_inputs(graph: ir.Graph) -> list[str]:
 
 
 def _walk(graph: ir.Graph, axes: Mapping[str, tuple[int, ...]]) -> Lowered:
-    low = Lowering(graph, io_type_of(graph))
+    low = Lowering(graph)
     problems: dict[str, UnsupportedError] = {}
-    for name in axes:
-        if name in graph.inputs:
-            low.values[name] = _input(low, name, axes[name])
+    low.values |= {name: _input(low, name, axes[name]) for name in axes if name in graph.inputs}
     for op in graph.ops:
         try:
             if isinstance(op, ir.Quantize):
@@ -109,7 +105,7 @@ def _walk(graph: ir.Graph, axes: Mapping[str, tuple[int, ...]]) -> Lowered:
         except UnsupportedError as problem:
             problems[op.name] = problem
             _stand_in(low, op)
-    return _conclude(low, problems, tuple(axes))
+    return _conclude(low, problems)
 
 
 def _lower_op(low: Lowering, op: ir.Op) -> Value:
@@ -158,66 +154,24 @@ def _check_types(graph: ir.Graph, op: ir.Op) -> None:
             raise refuse(op, "scale-not-pow2", f"A scale of {quant.scale:.9g} is not a power of two.", hint)
 
 
-# -- what runs where ------------------------------------------------------------------------------------------------
-
-
-def _conclude(low: Lowering, problems: Mapping[str, UnsupportedError], inputs: tuple[str, ...]) -> Lowered:
+def _conclude(low: Lowering, problems: Mapping[str, UnsupportedError]) -> Lowered:
+    """Drops inputs that nothing on the device reads and decides what each operator's refusal means."""
     graph = low.graph
-    device = {op.name for op in graph.ops if op.name not in problems and not isinstance(op, ir.Quantize)}
-    fed = _reached(graph.ops, device, lambda op: op.inputs, graph.producers)
-    feeds = _feeding(graph, device)
-    findings = tuple(_finding(low, op, problems.get(op.name), op.name in fed, op.name in feeds) for op in graph.ops)
-    outputs = tuple(
-        name
-        for op in graph.ops
-        if op.name in device
-        for name in op.outputs
-        if name in graph.outputs or any(consumer.name not in device for consumer in graph.consumers.get(name, ()))
-    )
-    return Lowered(tuple(low.layers), low.values, inputs, outputs, findings, low.io_type)
+    device = [op for op in graph.ops if op.name not in problems and not isinstance(op, ir.Quantize)]
+    read = {low.values[name].layer for op in device for name in op.inputs}
+    layers = tuple(layer for layer in low.layers if layer.class_name != "InputLayer" or layer.name in read)
+    inputs = tuple(name for name, value in low.values.items() if value.layer == f"{name}_in" and value.layer in read)
+    io_type = io_type_of(graph)
+    found = findings(graph, {op.name for op in device}, problems, crowded(low) if io_type == "io_stream" else {})
+    return Lowered(layers, low.values, inputs, _outputs(low, device), found, io_type)
 
 
-def _reached(
-    ops: tuple[ir.Op, ...], device: set[str], names: Callable[[ir.Op], tuple[str, ...]], producers: Mapping[str, ir.Op]
-) -> set[str]:
-    """Operators that depend on an operator of the device."""
-    found: set[str] = set()
-    for op in ops:
-        before = [producers[name].name for name in names(op) if name in producers]
-        if any(name in device or name in found for name in before):
-            found.add(op.name)
-    return found
-
-
-def _feeding(graph: ir.Graph, device: set[str]) -> set[str]:
-    """Operators that an operator of the device depends on."""
-    found: set[str] = set()
-    for op in reversed(graph.ops):
-        after = [consumer.name for name in op.outputs for consumer in graph.consumers.get(name, ())]
-        if any(name in device or name in found for name in after):
-            found.add(op.name)
-    return found
-
-
-def _finding(low: Lowering, op: ir.Op, problem: UnsupportedError | None, after: bool, before: bool) -> Finding:
-    """`after`: it depends on the device; `before`: the device depends on it."""
-    if isinstance(op, ir.Quantize) and problem is None and not after:
-        return Finding(op.name, "host", "input-quantization", "The host sends integers of the input's type.")
-    if problem is not None and isinstance(op, _HOST) and not (after and before):
-        return Finding(op.name, "host", "host-epilogue" if after else "host-prologue", "")
-    if problem is not None:
-        return Finding(op.name, "unsupported", problem.code, f"{problem.what} {problem.hint or ''}".strip())
-    if isinstance(op, ir.Quantize):
-        return Finding(op.name, "unsupported", "float-between-layers", "The host would have to compute in between.")
-    if low.io_type == "io_stream" and len(low.graph.consumers.get(op.output, ())) > _MAX_CONSUMERS:
-        hint = f"hls4ml copies a stream at most {_MAX_CONSUMERS} times."
-        return Finding(op.name, "unsupported", "fan-out", hint)
-    if isinstance(op, _MOVES):
-        return Finding(op.name, "integer", "layout-only", "Absorbed into the order of elements.")
-    if (isinstance(op, ir.QConv) and op.group > 1) or (isinstance(op, ir.QDepthwise) and _multiplies(low, op)):
-        return Finding(op.name, "integer", "group-expanded", "Runs as a dense convolution with zeros between groups.")
-    return Finding(op.name, "integer", "exact", "")
-
-
-def _multiplies(low: Lowering, op: ir.QDepthwise) -> bool:
-    return len(op.weight) != low.graph.tensors[op.inputs[0]].shape[0]
+def _outputs(low: Lowering, device: list[ir.Op]) -> tuple[str, ...]:
+    """Tensors that the device gives to the host, one per layer: reshapes of a tensor share its layer."""
+    names, found = {op.name for op in device}, dict[str, str]()
+    sources = {layer.name for layer in low.layers if layer.class_name == "InputLayer"}
+    for op in device:
+        value, readers = low.values[op.output], low.graph.consumers.get(op.output, ())
+        if value.layer not in sources and (op.output in low.graph.outputs or any(r.name not in names for r in readers)):
+            found.setdefault(value.layer, op.output)
+    return tuple(found.values())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ....compiler.errors import UnsupportedError
 from ....compiler.integer import graph as ir
 from .layout import Order, Shape
-from .spec import HlsLayer, IoType
+from .spec import HlsLayer
 from .types import Fixed, holding, saturating
 
 Real = npt.NDArray[np.float64]
@@ -37,9 +37,8 @@ class Lowering:
     """Appends layers. The real value of a tensor's integer q is q * 2^-fraction(tensor): under `pow2` its true value,
     under `fixed` the integer itself."""
 
-    def __init__(self, graph: ir.Graph, io_type: IoType) -> None:
+    def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self.io_type = io_type
         self.layers: list[HlsLayer] = []
         self.values: dict[str, Value] = {}
 
@@ -153,7 +152,7 @@ class Lowering:
                 "scale_data": np.broadcast_to(real, (channels,)),
                 "bias_data": np.full(channels, step * 2.0**-result.fraction),
             },
-            products=(channels, channels, int(np.prod(value.shape[:-1]))),
+            products=(0, 0, 1) if step else (channels, channels, int(np.prod(value.shape[:-1]))),
             attributes={"n_in": int(np.prod(value.shape)), "n_filt": channels},
         )
 

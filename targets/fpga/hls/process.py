@@ -18,7 +18,10 @@ _TAIL = 2000  # characters of a log that an error quotes
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    """Runs in the child: bounds its memory, within what it was given itself, and leaves no core file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    memory = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

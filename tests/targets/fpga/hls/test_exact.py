@@ -1,20 +1,25 @@
-"""C simulation against the integer reference: every element of every layer."""
+"""C simulation against the integer reference: every element of every layer, under the settings that are emitted."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import graphs
+import hls_graphs
 import numpy as np
 import pytest
+
+from prunus.compiler.data import Data
+from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
+from prunus.compiler.target import Artifact
+from prunus.compiler.verify import verify_artifact
 from prunus.targets.catalog import resolve
 from prunus.targets.fpga.hls import HlsTarget
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-import graphs
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -22,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++"),
 ]
 SAMPLES = 1000
+_, DEVICE = resolve("pynq-z2")
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +35,98 @@ def target() -> HlsTarget:
     return HlsTarget()
 
 
-def test_mlp_is_exact_and_a_changed_weight_is_noticed(target: HlsTarget, tmp_path: Path) -> None:
-    _, device = resolve("pynq-z2")
-    graph, _ = graphs.mlp("pow2")
-    artifact = target.lower(graph, device, tmp_path)
-    feeds = {"t0000": np.random.default_rng(1).normal(size=(SAMPLES, 16)).astype(np.float32)}
-    expected = ops.run(graph, feeds, keep=True)
-    shown = target.run(artifact, graph, feeds)
-    assert sorted(shown) == ["t0002", "t0003", "t0004"]
+def samples(graph: ir.Graph, count: int) -> dict[str, np.ndarray]:
+    """Normal inputs, three of them far out of range."""
+    rng = np.random.default_rng(1)
+    feeds = {name: rng.normal(size=(count, *graph.tensors[name].shape)).astype(np.float32) for name in graph.inputs}
+    for array in feeds.values():
+        array[:3] *= np.array([0, 100, 1e-3], np.float32).reshape(3, *[1] * (array.ndim - 1))
+    return feeds
+
+
+def assert_exact(target: HlsTarget, artifact: Artifact, graph: ir.Graph, count: int) -> None:
+    """Every layer's tensor is shown and equals the reference in value and type."""
+    feeds = samples(graph, count)
+    expected, shown = ops.run(graph, feeds, keep=True), target.run(artifact, graph, feeds)
+    findings = {finding.layer: finding for finding in target.check(graph, DEVICE)}
+    inputs = {op.output for op in graph.ops if isinstance(op, ir.Quantize)}
+    computed = [op for op in graph.ops if findings[op.name].placement == "integer" and not set(op.inputs) <= inputs]
+    assert {op.output for op in computed} <= set(shown)
     for name, value in shown.items():
         assert value.dtype == expected[name].dtype
-        np.testing.assert_array_equal(value, expected[name])
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_mlp_is_exact_and_one_lsb_of_one_weight_is_noticed(target: HlsTarget, tmp_path: Path) -> None:
+    graph, _ = graphs.mlp("pow2")
+    artifact = target.lower(graph, DEVICE, tmp_path)
+    assert artifact.manifest["io_type"] == "io_parallel"
+    assert_exact(target, artifact, graph, SAMPLES)
+    data = Data(samples(graph, 200))
+    assert verify_artifact(target, artifact, graph, data).fraction == 1.0
     weights = tmp_path / "project" / "firmware" / "weights" / "w2.txt"
     first, _, rest = weights.read_text().partition(",")
-    weights.write_text(f"{float(first) + 2.0**-8:.8f},{rest}")
-    assert (target.run(artifact, graph, feeds)["t0002"] != expected["t0002"]).any()
+    lsb = 2.0 ** -int(weight_fraction(artifact, "t0002_dense"))
+    weights.write_text(f"{float(first) + lsb:.12f},{rest}")
+    assert (target.run(artifact, graph, data.inputs)["t0002"] != ops.run(graph, data.inputs, keep=True)["t0002"]).any()
+    spoiled = verify_artifact(target, artifact, graph, data)
+    assert spoiled.fraction is not None and 0.5 < spoiled.fraction < 1.0
+
+
+def weight_fraction(artifact: Artifact, layer: str) -> int:
+    """Fraction bits of a layer's weights, from the manifest."""
+    kind = next(entry["types"]["weight"] for entry in artifact.manifest["layers"] if entry["name"] == layer)
+    width, integer = kind.removeprefix("fixed<").removesuffix(">").split(",")
+    return int(width) - int(integer)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(graphs.residual_cnn, (3, 8, 8)), (graphs.depthwise_cnn, (3, 9, 7))],
+    ids=["residual", "depthwise"],
+)
+def test_cnn_is_exact(
+    target: HlsTarget,
+    tmp_path: Path,
+    make: Callable[..., tuple[ir.Graph, graphs.Feeds]],
+    shape: tuple[int, int, int],
+) -> None:
+    graph, _ = make("pow2", shape=shape, width=4)
+    artifact = target.lower(graph, DEVICE, tmp_path)
+    assert artifact.manifest["io_type"] == "io_stream"
+    assert_exact(target, artifact, graph, SAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["pow2", "fixed"])
+@pytest.mark.parametrize("make", [hls_graphs.mlp, hls_graphs.cnn, hls_graphs.sequence, hls_graphs.two_ended])
+def test_every_operator_is_exact(
+    target: HlsTarget, tmp_path: Path, make: Callable[..., tuple[ir.Graph, graphs.Feeds]], scheme: ir.Scheme
+) -> None:
+    graph, _ = make(scheme)
+    assert_exact(target, target.lower(graph, DEVICE, tmp_path), graph, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [graphs.residual_cnn, graphs.depthwise_cnn])
+def test_other_seeds_and_weights_per_tensor(
+    target: HlsTarget, tmp_path: Path, make: Callable[..., tuple[ir.Graph, graphs.Feeds]]
+) -> None:
+    graph, _ = make("pow2", 7, per_channel=False)
+    assert_exact(target, target.lower(graph, DEVICE, tmp_path), graph, 200)
+
+
+@pytest.mark.slow
+def test_the_vivado_backend_is_exact(target: HlsTarget, tmp_path: Path) -> None:
+    graph, _ = graphs.residual_cnn("pow2")
+    device = replace(DEVICE, data={**DEVICE.data, "hls_backend": "Vivado"})
+    assert_exact(target, target.lower(graph, device, tmp_path), graph, 200)
+
+
+@pytest.mark.slow
+def test_a_large_device_unrolls_and_stays_exact(target: HlsTarget, tmp_path: Path) -> None:
+    graph, _ = graphs.residual_cnn("pow2")
+    _, device = resolve("alveo-u250")
+    artifact = target.lower(graph, device, tmp_path)
+    assert artifact.manifest["strategy"] == "Latency"
+    assert_exact(target, artifact, graph, 200)
