@@ -1,1 +1,32 @@
-"""Passes: one file each."""
+"""The passes, in the one order in which they run.
+
+Each is a class in a file of its own. The order and its reasons:
+
+1.  `normalise` first: every later pass matches one spelling of each operator, with every attribute written out.
+2.  `fold_constants` next, so that shapes and weights hidden in constant subgraphs become initializers.
+3.  `push_transposes` before folding: batch normalisation and bias additions must stand right behind their convolution.
+4.  `fold_batch_norm` before anything looks at a weight: magnitudes and ranges mean nothing before.
+5.  `fold_input`: preprocessing becomes one affine step that the first quantizer can take over.
+6.  `remove_dead_channels` before pruning: what is already zero must not use up the budget.
+7.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
+8.  `quantize` last: nothing may change a weight after its scale was chosen.
+"""
+
+from __future__ import annotations
+
+from .base import Context, Note, Options, Pass, PassResult
+from .fold_batch_norm import FoldBatchNorm
+from .fold_constants import FoldConstants
+from .normalise import Normalise
+from .prune_channels import PruneChannels
+from .quantize import Quantize
+
+PASSES: tuple[type[Pass], ...] = (
+    Normalise,
+    FoldConstants,
+    FoldBatchNorm,
+    PruneChannels,
+    Quantize,
+)
+
+__all__ = ["PASSES", "Context", "Note", "Options", "Pass", "PassResult"]
