@@ -95,7 +95,8 @@ def as_function(reader: Reader, value: onnx.Value | None) -> Function:
     tensor = reader.tensor(value)
     quant = reader.quant(tensor)
     first = 0 if quant.dtype == "u8" else -128
-    real = np.arange(first - quant.zero_point, first - quant.zero_point + 256) * np.float64(quant.scale)
+    steps = np.arange(first - quant.zero_point, first - quant.zero_point + 256)
+    real = (steps.astype(np.float32) * np.float32(quant.scale)).astype(np.float64)  # as DequantizeLinear gives them
     return Function(tensor, reader.tensors[tensor].shape, real, (), clip=(-INFINITY, INFINITY))
 
 

@@ -10,12 +10,13 @@ import onnx_ir as onnx
 
 from .. import graph as ir
 from .geometry import axis_of_sample
-from .values import Array, Constant, Float, Move, NotIntegerError, Shape, Slot, Value
+from .values import Array, Constant, Float, Integer, Move, NotIntegerError, Shape, Slot, Value
 
 if TYPE_CHECKING:
     from .reader import Reader
 
 
+_EXACT = 1e-4  # how far a padding value may be from a quantization step, in steps
 INTEGERS = (onnx.DataType.UINT8, onnx.DataType.INT8, onnx.DataType.UINT16, onnx.DataType.INT16, onnx.DataType.INT32)
 
 # -- the movements, without ONNX --------------------------------------------------------------------------------------
@@ -182,9 +183,11 @@ def padded(reader: Reader, node: onnx.Node) -> Value:
             i = axis_of_sample(int(axis), len(shape) + 1)
             before[i], after[i] = int(low), int(high)
 
+    integer = isinstance(reader.value(value), Integer)
+
     def build(slot: Slot, source: str) -> ir.Op:
-        steps = number / slot.quant.scale + slot.quant.zero_point
-        if steps != round(steps) or not slot.quant.qmin <= steps <= slot.quant.qmax:
+        steps = number if integer else number / slot.quant.scale + slot.quant.zero_point
+        if abs(steps - round(steps)) > _EXACT or not slot.quant.qmin <= round(steps) <= slot.quant.qmax:
             raise NotIntegerError("pad-value")
         return ir.QPad(**slot.names(source), before=tuple(before), after=tuple(after), value=round(steps))
 
