@@ -108,3 +108,11 @@ def static_size(value: ir.Value) -> int | None:
     """The number of elements, where it is known."""
     found = static_dims(value)
     return None if found is None else int(np.prod(found, dtype=np.int64))
+
+
+def is_plain_gemm(node: ir.Node) -> bool:
+    """Whether the node is x W^T + b: a Gemm with factors of one, whose weights are [out, in]."""
+    get = node.attributes
+    factors = (get.get_float("alpha", 1.0), get.get_float("beta", 1.0))
+    turned = (get.get_int("transA", 0), get.get_int("transB", 0))
+    return is_op(node, "Gemm") and factors == (1.0, 1.0) and turned == (0, 1)

@@ -129,6 +129,16 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
     new.name = name
 
 
+def take_output(old: ir.Value, new: ir.Value) -> None:
+    """Where `old` is a graph output, makes `new` that output, under the same name; `new` may be computed from `old`."""
+    if not old.is_graph_output():
+        return
+    graph, producer = old.graph, old.producer()
+    assert graph is not None and producer is not None
+    graph.outputs[next(index for index, value in enumerate(graph.outputs) if value is old)] = new
+    new.name, old.name = old.name, fresh_name(graph_of(producer))
+
+
 def bypass(node: ir.Node) -> bool:
     """Removes a node whose first output equals its first input. False where only an Identity could take its place."""
     source, output = node.inputs[0], node.outputs[0]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..model.edit import replace_initializer, weight
-from ..model.match import Array, attribute_ints, dims, is_op, operand, rank, same_shape
+from ..model.match import Array, attribute_ints, dims, is_op, is_plain_gemm, operand, rank, same_shape
 from ..model.model import Model
 from ..model.rewrite import constant, graph_of, replace_value, retype, set_attribute, sweep
 from .affine import AFFINE_OPS, Affine, follow, read_affine
@@ -58,7 +58,7 @@ def _fold_backward(node: ir.Node, journal: Journal) -> None:
     """Folds the chain of affine nodes behind a linear operator into it."""
     w = weight(operand(node, 1))
     output = node.outputs[0]
-    if w is None or (is_op(node, "Gemm") and not _plain_gemm(node)) or (is_op(node, "MatMul") and w.ndim != 2):
+    if w is None or (is_op(node, "Gemm") and not is_plain_gemm(node)) or (is_op(node, "MatMul") and w.ndim != 2):
         return
     channels, axis = _output_channels(node, w), (rank(output) or 0) - 1 if is_op(node, "MatMul") else 1
     chain, function = follow(output, axis, channels)
@@ -81,13 +81,6 @@ def _fold_backward(node: ir.Node, journal: Journal) -> None:
         replace_initializer(graph, node, 2, shift)
     graph.remove(chain, safe=True)
     journal.did("folded-backward", max(len(chain), 1))
-
-
-def _plain_gemm(node: ir.Node) -> bool:
-    """Whether the Gemm is in normal form: x W^T + b."""
-    get = node.attributes
-    factors = (get.get_float("alpha", 1.0), get.get_float("beta", 1.0))
-    return factors == (1.0, 1.0) and get.get_int("transB", 0) == 1 and get.get_int("transA", 0) == 0
 
 
 def _output_channels(node: ir.Node, w: Array) -> int:
@@ -159,7 +152,7 @@ def _takes(reader: ir.Node, function: Affine, axis: int) -> bool:
         case "ConvTranspose":
             return axis == 1 and not function.shift.any()  # its border sums fewer terms than its inside
         case "Gemm":
-            return axis == 1 and _plain_gemm(reader)
+            return axis == 1 and is_plain_gemm(reader)
         case "MatMul":
             return w.ndim == 2 and axis == (rank(reader.inputs[0]) or 0) - 1 and not function.shift.any()
     return False

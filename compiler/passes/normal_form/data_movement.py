@@ -78,7 +78,7 @@ def _adds_nothing(node: ir.Node) -> bool:
 
 def to_reshape(node: ir.Node, journal: Journal) -> bool:
     """Squeeze, Unsqueeze, Flatten -> Reshape(x, [-1, d1, d2, ...]), the -1 being the batch."""
-    shape = _canonical_shape(dims(node.outputs[0]))
+    shape = canonical_shape(dims(node.outputs[0]))
     source = node.inputs[0]
     if shape is None or source is None:
         journal.declined(
@@ -96,7 +96,7 @@ def canonical_reshape(node: ir.Node, journal: Journal) -> bool:
     source = node.inputs[0]
     inner = source.producer() if source is not None else None
     changed = False
-    shape = _canonical_shape(dims(node.outputs[0]))
+    shape = canonical_shape(dims(node.outputs[0]))
     if shape is None:
         return False
     if int_list(operand(node, 1)) != shape:
@@ -111,7 +111,7 @@ def canonical_reshape(node: ir.Node, journal: Journal) -> bool:
     return changed
 
 
-def _canonical_shape(found: Dims | None) -> tuple[int, ...] | None:
+def canonical_shape(found: Dims | None) -> tuple[int, ...] | None:
     """The constant for a Reshape to these dimensions: -1 for the symbolic one, or else for the first."""
     if not found:
         return None if found is None else ()

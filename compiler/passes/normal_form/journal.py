@@ -33,6 +33,9 @@ DONE: dict[str, str] = {
     "clips": "activation bounds brought into one form",
     "factors-merged": "constant factors merged",
     "batch-norms": "batch normalisations put into inference form",
+    "transposes-absorbed": "transpositions taken over by the weights or axes behind them",
+    "transposes-removed": "transpositions cancelled",
+    "transposes-reshaped": "transpositions of dimensions of size one made reshapes",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...model.edit import replace_initializer, weight
-from ...model.match import Array, constant_operand, is_float, only_producer, operand, rank
+from ...model.match import Array, constant_operand, is_float, is_plain_gemm, only_producer, operand, rank
 from ...model.rewrite import bypass, constant, insert_before, retype, set_attribute
 from .journal import Journal
 
@@ -34,7 +34,7 @@ def normal_gemm(node: ir.Node, journal: Journal) -> bool:
     if a is None or not is_float(a):
         return False
     if w is None or (c is not None and bias is None):
-        if not _is_normal(node):
+        if not is_plain_gemm(node):
             journal.declined("gemm-not-constant", node, "A Gemm with computed weights or bias keeps its factors.")
         return False
     features = w.shape[0] if node.attributes.get_int("transB", 0) else w.shape[1]
@@ -42,7 +42,7 @@ def normal_gemm(node: ir.Node, journal: Journal) -> bool:
     if bias is not None and row is None:
         journal.declined("gemm-bias-by-row", node, "A Gemm whose bias differs from sample to sample keeps its form.")
         return False
-    if _is_normal(node) and (row is None or (bias is not None and row.shape == bias.shape)):
+    if is_plain_gemm(node) and (row is None or (bias is not None and row.shape == bias.shape)):
         return False
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     graph = node.graph
@@ -61,11 +61,6 @@ def normal_gemm(node: ir.Node, journal: Journal) -> bool:
         set_attribute(node, name, value)
     journal.did("gemms")
     return True
-
-
-def _is_normal(node: ir.Node) -> bool:
-    get = node.attributes
-    return (get.get_float("alpha"), get.get_float("beta"), get.get_int("transA"), get.get_int("transB")) == (1, 1, 0, 1)
 
 
 def _scaled(array: Array, factor: float) -> Array:
@@ -89,7 +84,7 @@ def add_to_gemm_bias(node: ir.Node, journal: Journal) -> bool:
     w = weight(operand(gemm, 1)) if gemm is not None else None
     if found is None or gemm is None or w is None or found[2] == 0:
         return False
-    if operand(gemm, 2) is not None or not _is_normal(gemm) or found[1].ndim > 2:
+    if operand(gemm, 2) is not None or not is_plain_gemm(gemm) or found[1].ndim > 2:
         return False
     row = _as_row(found[1], w.shape[0])
     if row is None:
