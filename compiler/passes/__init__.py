@@ -19,11 +19,13 @@ from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .normalise import Normalise
 from .prune_channels import PruneChannels
+from .push_transposes import PushTransposes
 from .quantize import Quantize
 
 PASSES: tuple[type[Pass], ...] = (
     Normalise,
     FoldConstants,
+    PushTransposes,
     FoldBatchNorm,
     PruneChannels,
     Quantize,
