@@ -12,6 +12,7 @@ from ..base import Note
 
 # What each code says in a note; the count follows in brackets.
 DONE: dict[str, str] = {
+    "input-steps-merged": "preprocessing steps of an input merged into one",
     "initializer-inputs": "initializers taken off the list of graph inputs",
     "lifted-constants": "Constant nodes made initializers",
     "filled-constants": "ConstantOfShape nodes made initializers",

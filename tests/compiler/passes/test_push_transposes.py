@@ -133,7 +133,7 @@ def test_what_is_not_worth_it_stays() -> None:
 
 
 def channels_last(model: Model) -> Model:
-    """The network as a framework with channels last would write it: transpositions around whatever needs channels first."""
+    """The network as a framework with channels last writes it: transpositions around what needs channels first."""
     clone = model.clone()
     for node in list(clone.graph):
         if node.op_type not in ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "BatchNormalization", "LRN"):
