@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from prunus.compiler.integer import graph as ir
+from prunus.compiler.integer import ops
 
 INT32_MAX = 2**31 - 1
 Array = np.ndarray
@@ -84,7 +85,11 @@ class Draw:
             fields["qmin"], fields["qmax"] = ends if self.draw(st.booleans()) else (quant.qmin, quant.qmax)
         self.tensors["y"] = ir.Tensor("y", shape, quant)
         op = kind(name="op", inputs=tuple(self.feeds), output="y", **fields)
-        return ir.Graph("g", tuple(self.feeds), ("y",), self.tensors, (op,), self.scheme), self.feeds
+        graph = ir.Graph("g", tuple(self.feeds), ("y",), self.tensors, (op,), self.scheme)
+        if not shape:
+            (result,) = ops.evaluate(graph, op, tuple(self.feeds.values()))
+            self.tensors["y"] = ir.Tensor("y", result.shape[1:], quant)
+        return graph, self.feeds
 
     def linear(self, kind: type[ir.Linear], x: ir.QType, shape: tuple[int, ...], **fields: Any) -> Drawn:
         """Random weights and biases; some rows are zero, some biases push the accumulator to the edge of int32."""
