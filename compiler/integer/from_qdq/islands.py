@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir
 
@@ -30,10 +32,9 @@ def add_islands(reader: Reader) -> ir.Graph:
     wanted = [value for value in reader.model.graph.outputs if not isinstance(reader.values[str(value.name)], Integer)]
     produced = {str(value.name): value for node in reader.model.graph for value in node.outputs if value.name}
     wanted += [produced[op.inputs[0]] for op in reader.ops if isinstance(op, ir.Quantize) and op.inputs[0] in produced]
-    nodes = _float_nodes(reader, wanted)
-    regions = _regions(nodes, _phases(reader, nodes))
-    for region in regions:
-        _emit_island(reader, region, nodes, {str(value.name) for value in wanted})
+    nodes, asked = _float_nodes(reader, wanted), {str(value.name) for value in wanted}
+    for region in _regions(nodes, _phases(reader, nodes, asked)):
+        _emit_island(reader, region, nodes, asked)
     ops = _alive(_sorted(reader.ops), outputs)
     inputs = tuple(str(value.name) for value in reader.model.graph.inputs if str(value.name) in reader.tensors)
     used = {*inputs, *outputs, *(name for op in ops for name in (*op.inputs, *op.outputs))}
@@ -104,20 +105,27 @@ def _order(items: Sequence[Ends]) -> list[int]:
     return order
 
 
-def _phases(reader: Reader, nodes: list[onnx_ir.Node]) -> list[int]:
+def _phases(reader: Reader, nodes: list[onnx_ir.Node], wanted: set[str]) -> list[int]:
     """Per float node: how often the way from the inputs to it crosses from integer to float, at most.
 
-    No way between two nodes of one phase leads through an integer operator, so they may share an island.
+    No way between two nodes of one phase leads through an integer operator, so they may share an island. A node whose
+    values are used in later phases only waits for the first of those.
     """
     items: list[Ends] = [*((op.inputs, op.outputs) for op in reader.ops), *(_ends(node) for node in nodes)]
+    order = _order(items)
     phase: dict[str, int] = {}
-    found = [0] * len(items)
-    for index in _order(items):
+    for index in order:
         inputs, outputs = items[index]
         crosses = index < len(reader.ops) and isinstance(reader.ops[index], ir.Dequantize)
-        found[index] = max((phase.get(name, 0) for name in inputs), default=0) + crosses
-        phase.update(dict.fromkeys(outputs, found[index]))
-    return found[len(reader.ops) :]
+        phase.update(dict.fromkeys(outputs, max((phase.get(name, 0) for name in inputs), default=0) + crosses))
+    first_use: dict[str, int] = {name: phase[name] for name in wanted if name in phase}
+    for index in reversed([index for index in order if index >= len(reader.ops)]):
+        inputs, outputs = items[index]
+        own = min(first_use[name] for name in outputs if name in first_use)
+        phase.update(dict.fromkeys(outputs, own))
+        for name in inputs:
+            first_use[name] = min(own, first_use.get(name, own))
+    return [phase[items[len(reader.ops) + index][1][0]] for index in range(len(nodes))]
 
 
 def _regions(nodes: list[onnx_ir.Node], phases: list[int]) -> list[list[onnx_ir.Node]]:
@@ -208,26 +216,22 @@ def _island_model(
     outputs: list[str],
     values: dict[str, onnx_ir.Value],
 ) -> bytes:
-    """The region as a model of its own: symbolic batch, plain names, weights inside."""
+    """The region as a model of its own: symbolic batch, plain names, weights inside as floats."""
     graph = onnx.GraphProto(name="island")
     for names, infos in ((inputs, graph.input), (outputs, graph.output)):
         for name in names:
             tensor = reader.tensors[name]
             kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
             infos.append(onnx.helper.make_tensor_value_info(name, kind, [BATCH, *tensor.shape]))
-    constants = _constant_nodes(reader, region)
-    graph.node.extend(onnx_ir.to_proto(node) for node in constants)
     for node in region:
         copy = onnx_ir.to_proto(node)
         if node.op_type == "Reshape":
             _free_batch(reader, node, copy, graph)
         graph.node.append(copy)
-    present = {tensor.name for tensor in graph.initializer}
-    for name in dict.fromkeys(name for node in (*constants, *region) for name in _ends(node)[0]):
-        initializer = reader.model.graph.initializers.get(name)
-        if initializer is not None and initializer.const_value is not None and name not in present:
-            graph.initializer.append(onnx_ir.to_proto(initializer.const_value))
-            graph.initializer[-1].name = name
+    for name in dict.fromkeys(name for node in graph.node for name in node.input):
+        constant = reader.values.get(name)
+        if isinstance(constant, Constant):
+            graph.initializer.append(onnx.numpy_helper.from_array(_stated(constant), name))
     opsets = sorted(reader.model.ir.opset_imports.items())
     model = onnx.ModelProto(
         ir_version=IR_VERSION, graph=graph, opset_import=[onnx.helper.make_opsetid(*opset) for opset in opsets]
@@ -236,19 +240,12 @@ def _island_model(
     return data
 
 
-def _constant_nodes(reader: Reader, region: list[onnx_ir.Node]) -> list[onnx_ir.Node]:
-    """The nodes that compute the region's constants (the DequantizeLinear of its weights), in graph order."""
-    found: set[onnx_ir.Node] = set()
-    todo = [value for node in region for value in node.inputs]
-    while todo:
-        value = todo.pop()
-        if value is None or not isinstance(reader.values[str(value.name)], Constant):
-            continue
-        node = value.producer()
-        if node is not None and node not in found:
-            found.add(node)
-            todo.extend(node.inputs)
-    return [node for node in reader.model.graph if node in found]
+def _stated(constant: Constant) -> npt.NDArray[Any]:
+    """The numbers of a constant as the model states them: dequantized weights as float32.
+
+    A DequantizeLinear inside the island would invite the runtime to compute in integers after all.
+    """
+    return constant.q if constant.scale is None else constant.real.astype(np.float32)
 
 
 def _free_batch(reader: Reader, node: onnx_ir.Node, copy: onnx.NodeProto, graph: onnx.GraphProto) -> None:

@@ -10,12 +10,13 @@ import onnx_ir as onnx
 
 from .. import graph as ir
 from .geometry import axis_of_sample
-from .values import Array, Constant, Float, Integer, Move, NotIntegerError, Shape, Slot, Value
+from .values import Array, Constant, Float, Integer, Move, NotIntegerError, Shape, Slot, Value, View
 
 if TYPE_CHECKING:
     from .reader import Reader
 
 
+MAX_COPIES = 256  # of one tensor, by Tile or Expand
 _EXACT = 1e-4  # how far a padding value may be from a quantization step, in steps
 INTEGERS = (onnx.DataType.UINT8, onnx.DataType.INT8, onnx.DataType.UINT16, onnx.DataType.INT16, onnx.DataType.INT32)
 
@@ -171,9 +172,9 @@ def padded(reader: Reader, node: onnx.Node) -> Value:
     assert value is not None
     shape = reader.sample_shape(value)
     pads = reader.numbers(node.inputs[1], "dynamic-shape")
-    fill = reader.numbers(node.inputs[2] if len(node.inputs) > 2 else None, "pad-value")
+    given = reader.numbers(node.inputs[2] if len(node.inputs) > 2 else None, "pad-value")
     axes = reader.numbers(node.inputs[3] if len(node.inputs) > 3 else None, "dynamic-shape")
-    number = 0.0 if fill is None else float(fill.reshape(-1)[0])
+    number = 0.0 if given is None else float(given.reshape(-1)[0])
     if pads is None or (pads < 0).any() or node.attributes.get_string("mode", "constant") != "constant":
         raise NotIntegerError("pad-mode")
     order = range(len(shape) + 1) if axes is None else axes.reshape(-1)
@@ -183,14 +184,19 @@ def padded(reader: Reader, node: onnx.Node) -> Value:
             i = axis_of_sample(int(axis), len(shape) + 1)
             before[i], after[i] = int(low), int(high)
 
-    integer = isinstance(reader.value(value), Integer)
+    found = reader.value(value)
+
+    def fill(quant: ir.QType) -> int:
+        steps = number if isinstance(found, Integer) else number / quant.scale + quant.zero_point
+        if abs(steps - round(steps)) > _EXACT or not quant.qmin <= round(steps) <= quant.qmax:
+            raise NotIntegerError("pad-value")
+        return round(steps)
 
     def build(slot: Slot, source: str) -> ir.Op:
-        steps = number if integer else number / slot.quant.scale + slot.quant.zero_point
-        if abs(steps - round(steps)) > _EXACT or not slot.quant.qmin <= round(steps) <= slot.quant.qmax:
-            raise NotIntegerError("pad-value")
-        return ir.QPad(**slot.names(source), before=tuple(before), after=tuple(after), value=round(steps))
+        return ir.QPad(**slot.names(source), before=tuple(before), after=tuple(after), value=fill(slot.quant))
 
+    if isinstance(found, Integer | View):
+        fill(reader.quant(found.tensor))  # refuses here, where the node can still become float
     sizes = tuple(b + size + a for b, size, a in zip(before, shape, after, strict=True))
     return reader.apply(value, Move(str(node.name), sizes, build, elementwise_commutes=False))
 
@@ -232,6 +238,33 @@ def _image(reader: Reader, node: onnx.Node) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise NotIntegerError("conv-rank")
     return shape
+
+
+def repeated(reader: Reader, node: onnx.Node) -> Value:
+    """Tile, Expand: whole copies side by side -> QConcat of one tensor, once per dimension that grows."""
+    value = node.inputs[0]
+    assert value is not None
+    shape, output = reader.sample_shape(value), reader.sample_shape(node.outputs[0])
+    if len(shape) != len(output):
+        raise NotIntegerError("broadcast-rank")
+    moves = []
+    for axis, size in enumerate(output):
+        if size == shape[axis]:
+            continue
+        count = size // shape[axis]
+        if count > MAX_COPIES:
+            raise NotIntegerError("no-integer-form", f"{count} copies along one dimension")
+        shape = (*shape[:axis], size, *shape[axis + 1 :])
+        moves.append(Move(str(node.name), shape, _copies(reader, axis, count)))
+    return reader.apply(value, *moves) if moves else reader.value(value)
+
+
+def _copies(reader: Reader, axis: int, count: int) -> Callable[[Slot, str], ir.Op]:
+    def build(slot: Slot, source: str) -> ir.Op:
+        same = reader.requant([np.full(count, slot.quant.scale, np.float32)], slot.quant)
+        return ir.QConcat(**slot.fused(*[source] * count), requant=same, axis=axis)
+
+    return build
 
 
 def resize(reader: Reader, node: onnx.Node) -> Value:

@@ -46,6 +46,7 @@ READERS: Mapping[str, ReadFunction] = {
     "Pad": movement.padded,
     "DepthToSpace": movement.depth_to_space,
     "SpaceToDepth": movement.space_to_depth,
+    **dict.fromkeys(("Tile", "Expand"), movement.repeated),
     "Resize": movement.resize,
 }
 

@@ -113,13 +113,18 @@ def _parameters(reader: Reader, node: onnx.Node) -> tuple[np.ndarray, np.ndarray
 
 
 def _activation_type(reader: Reader, node: onnx.Node, integers: onnx.Value) -> ir.QType:
-    """The type that an activation's QuantizeLinear or DequantizeLinear states."""
+    """The type that an activation's QuantizeLinear or DequantizeLinear states, checked against the device's scheme."""
+    return reader.check_type(_stated_type(reader, node, integers), str(node.name))
+
+
+def _stated_type(reader: Reader, node: onnx.Node, integers: onnx.Value) -> ir.QType:
+    """The same unchecked: a QuantizeLinear with preprocessing folded into it scales a graph input, not a tensor."""
     scale, zero, _ = _parameters(reader, node)
     dtype = INT_TYPES.get(onnx.DataType.UNDEFINED if integers.dtype is None else integers.dtype)
     if dtype is None or scale.size != 1:
         raise NotIntegerError("q-type")
     point = 0 if zero is None else int(zero.reshape(()))
-    return reader.check_type(ir.QType(dtype, float(scale.reshape(())), point), str(node.name))  # type: ignore[arg-type]
+    return ir.QType(dtype, float(scale.reshape(())), point)  # type: ignore[arg-type]
 
 
 def _stored_type(reader: Reader, node: onnx.Node) -> ir.QType | None:
@@ -145,8 +150,8 @@ def _quantize(reader: Reader, node: onnx.Node) -> Value:
     x, output = reader.value(node.inputs[0]), node.outputs[0]
     if isinstance(x, Constant):
         return _quantize_constant(reader, node, x)
-    written = _activation_type(reader, node, output)
-    stored = _stored_type(reader, node) or written
+    written = _stated_type(reader, node, output)
+    stored = _stored_type(reader, node) or reader.check_type(written, str(node.name))
     shape = reader.sample_shape(output)
     if isinstance(x, View):
         held = reader.quant(x.tensor)

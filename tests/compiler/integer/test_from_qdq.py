@@ -350,6 +350,7 @@ RESIZES = [
     ("pytorch_half_pixel", "round_prefer_ceil"),
     ("align_corners", "round_prefer_floor"),
 ]
+FIRST = moved("Slice", np.array([0], i64), np.array([1], i64), np.array([1], i64))
 MOVES: dict[str, tuple[Callable[[Qdq, str], str], list[str]]] = {
     "reshape": (moved("Reshape", np.array([0, -1], i64)), ["reshape"]),
     "reshape to the same": (moved("Reshape", np.array([-1, 4, 6, 6], i64)), []),
@@ -371,6 +372,8 @@ MOVES: dict[str, tuple[Callable[[Qdq, str], str], list[str]]] = {
         moved("DepthToSpace", blocksize=2, mode="CRD"),
         ["reshape", "transpose", "reshape"],
     ),
+    "tile": (moved("Tile", np.array([1, 2, 1, 3], i64)), ["concat", "concat"]),
+    "expand": (lambda net, x: moved("Expand", np.array([1, 4, 1, 1], i64))(net, FIRST(net, x)), ["slice", "concat"]),
     "space to depth": (moved("SpaceToDepth", blocksize=3), ["reshape", "transpose", "reshape"]),
     **{
         f"resize {mode} {rounding}": (
