@@ -37,7 +37,7 @@ def conv(reader: Reader, node: onnx.Node) -> Value:
     out = len(weight)
     found = _linear(reader, node, cls, x, (weight, scale), (out, *geo.output_size), **fields)
     found = _with_bias(found, reader.constant_input(node, 2))
-    return found if rank == 2 else found.moved(reshape(str(node.name), (out, *geo.output)))
+    return found if rank == 2 else found.moved(reshape(str(node.name), (out, *geo.output), "_out"))
 
 
 def gemm(reader: Reader, node: onnx.Node) -> Value:

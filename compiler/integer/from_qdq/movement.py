@@ -23,9 +23,9 @@ INTEGERS = (onnx.DataType.UINT8, onnx.DataType.INT8, onnx.DataType.UINT16, onnx.
 # -- the movements, without ONNX --------------------------------------------------------------------------------------
 
 
-def reshape(node: str, shape: Shape) -> Move:
+def reshape(node: str, shape: Shape, suffix: str = "") -> Move:
     """To a sample shape with as many elements."""
-    return Move(node, shape, lambda slot, source: ir.QReshape(**slot.names(source)))
+    return Move(node, shape, lambda slot, source: ir.QReshape(**slot.names(source)), suffix=suffix)
 
 
 def transpose(node: str, shape: Shape, perm: tuple[int, ...]) -> Move:
@@ -44,14 +44,30 @@ def cut(node: str, shape: Shape, bounds: Sequence[tuple[int, int, int]]) -> Move
     return Move(node, sizes, build)
 
 
+def seen_as(reader: Reader, node: onnx.Node, shape: Shape) -> str:
+    """The integer tensor of a node's first input in another shape: itself, or a reshape, made once per shape."""
+    x = reader.tensor(node.inputs[0])
+    if reader.tensors[x].shape == shape:
+        return x
+    if (x, shape) not in reader.shaped:
+        before = reader.writers.get(x)
+        if isinstance(before, ir.QReshape) and reader.tensors[before.inputs[0]].shape == shape:
+            reader.shaped[x, shape] = before.inputs[0]  # a reshape there and back
+        else:
+            reader.shaped[x, shape] = reader.carry_out(x, [reshape(str(node.name), shape, "_in")], reader.fresh(x))
+    return reader.shaped[x, shape]
+
+
 def lifted(reader: Reader, node: onnx.Node) -> str:
-    """The integer tensor of a node's input [c, h, w]; an input [c, w] is reshaped to height 1."""
+    """The integer tensor of a node's input [c, h, w]; an input [c, w] gets height 1."""
+    shape = _input_shape(reader, node)
+    return seen_as(reader, node, shape if len(shape) == 3 else (shape[0], 1, *shape[1:]))
+
+
+def _input_shape(reader: Reader, node: onnx.Node) -> Shape:
     value = node.inputs[0]
-    x = reader.tensor(value)
-    shape = reader.tensors[x].shape
-    if len(shape) == 2:
-        x = reader.carry_out(x, [reshape(str(node.name), (shape[0], 1, shape[1]))], reader.fresh(x))
-    return x
+    assert value is not None
+    return reader.sample_shape(value)
 
 
 # -- readers ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import onnx_ir as onnx
 from .. import graph as ir
 from ..requant import average
 from .geometry import Geometry, geometry, window_counts
-from .movement import lifted, reshape
+from .movement import lifted, reshape, seen_as
 from .values import Move, NotIntegerError, Pending, Shape, Slot, Value
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def max_pool(reader: Reader, node: onnx.Node) -> Value:
 
     moves = [Move(name, (channels, *geo.output_size), build)]
     if len(spatial) == 1:
-        moves = [reshape(name, (channels, *geo.size)), *moves, reshape(name, (channels, *geo.output))]
+        moves = [reshape(name, (channels, *geo.size), "_in"), *moves, reshape(name, (channels, *geo.output), "_out")]
     return reader.apply(value, *moves)
 
 
@@ -63,11 +63,9 @@ def reduce_mean(reader: Reader, node: onnx.Node) -> Value:
         parts = shape[: axes[0]], shape[axes[0] : axes[-1] + 1], shape[axes[-1] + 1 :]
         viewed = tuple(int(np.prod(part, dtype=np.int64)) for part in parts)
         kernel = (viewed[1], 1)
-    x, name = reader.tensor(node.inputs[0]), str(node.name)
-    if viewed != shape:
-        x = reader.carry_out(x, [reshape(name, viewed)], reader.fresh(x))
+    x = seen_as(reader, node, viewed)
     found = _averaged(reader, node, x, viewed[0], geometry(node, viewed[1:], kernel), False)
-    return found if found.shape == output else found.moved(reshape(name, output))
+    return found if found.shape == output else found.moved(reshape(str(node.name), output, "_out"))
 
 
 def _input_shape(reader: Reader, node: onnx.Node) -> Shape:
@@ -78,7 +76,7 @@ def _input_shape(reader: Reader, node: onnx.Node) -> Shape:
 
 def _average(reader: Reader, node: onnx.Node, channels: int, geo: Geometry, include_pad: bool) -> Value:
     found = _averaged(reader, node, lifted(reader, node), channels, geo, include_pad)
-    return found if len(geo.spatial) == 2 else found.moved(reshape(str(node.name), (channels, *geo.output)))
+    return found if len(geo.spatial) == 2 else found.moved(reshape(str(node.name), (channels, *geo.output), "_out"))
 
 
 def _averaged(reader: Reader, node: onnx.Node, x: str, channels: int, geo: Geometry, include_pad: bool) -> Pending:

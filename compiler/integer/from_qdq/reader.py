@@ -47,6 +47,8 @@ class Reader:
         self.values: dict[str, Value] = {}
         self.tensors: dict[str, ir.Tensor] = {}
         self.ops: list[ir.Op] = []
+        self.writers: dict[str, ir.Op] = {}  # by tensor
+        self.shaped: dict[tuple[str, Shape], str] = {}  # reshaped tensors, by tensor and shape
         self.refusals: dict[str, NotIntegerError] = {}  # by node name
         self._taken = {str(value.name) for value in shapes.all_values(self.model.graph)}
         self._op_names: set[str] = set()
@@ -172,6 +174,7 @@ class Reader:
     def emit(self, op: ir.Op, shape: Shape, quant: ir.QType | None) -> None:
         """Adds an operator with its output tensor."""
         self.ops.append(op)
+        self.writers[op.output] = op
         self.tensors[op.output] = ir.Tensor(op.output, shape, quant)
 
     def carry_out(self, tensor: str, moves: Sequence[Move], last: str) -> str:
@@ -179,7 +182,8 @@ class Reader:
         quant = self.quant(tensor)
         for index, move in enumerate(moves):
             output = last if index == len(moves) - 1 else self.fresh(last)
-            slot = Slot(self.op_name(move.node), output, quant, quant.qmin, quant.qmax, (move.node,))
+            name = self.op_name(move.node + move.suffix)
+            slot = Slot(name, output, quant, quant.qmin, quant.qmax, (move.node,))
             self.emit(move.build(slot, tensor), move.shape, quant)
             tensor = output
         return tensor

@@ -65,13 +65,15 @@ Build: TypeAlias = Callable[[Slot], ir.Op]
 class Move:
     """One data movement: the node it comes from, the sample shape it gives, and how to build it on a tensor.
 
-    `elementwise_commutes` is False where clipping before and after differ (padding brings in new values).
+    `elementwise_commutes` is False where clipping before and after differ (padding brings in new values). `suffix`
+    marks the name of a movement that helps another operator of the same node.
     """
 
     node: str
     shape: Shape
     build: Callable[[Slot, str], ir.Op]
     elementwise_commutes: bool = True
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
