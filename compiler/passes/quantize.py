@@ -114,6 +114,7 @@ def _refusals(planned: Plan) -> list[Note]:
     return [
         Note(refusal.code, f"{node.op_type} stays in floating point.", str(node.name), refusal.hint)
         for node, refusal in planned.refused
+        if node.graph is not None  # folded preprocessing is gone
     ]
 
 

@@ -51,9 +51,11 @@ def calibrate(group: Group, statistics: Mapping[str, Statistics], formats: Forma
 
     if method != "auto":
         return _by(method, seen, candidate)
-    whole = _by("minmax" if formats.scheme == "pow2" else "extrapolated", seen, candidate)
+    minmax = _by("minmax", seen, candidate)
     clipped = min((_by(name, seen, candidate) for name in CLIPPING), key=lambda found: found.error)
-    return clipped if clipped.error < (1 - MIN_GAIN) * whole.error else whole
+    if clipped.error < (1 - MIN_GAIN) * minmax.error:
+        return clipped
+    return minmax if formats.scheme == "pow2" else _by("extrapolated", seen, candidate)
 
 
 def _by(method: str, seen: Statistics, candidate: Candidate) -> Calibrated:

@@ -122,15 +122,28 @@ class _Planner:
             used = any(user in anchored for output in node.outputs for user, _ in output.uses())
             if used and (operator.role != "softmax" or self.formats.softmax == "integer"):
                 anchored.add(node)
-        for node in [node for node in self.operators if node not in anchored]:
-            operator = self.operators.pop(node)
-            if operator.role == "softmax":
-                self.refused.append((node, self._softmax_refusal(node)))
+        floating = [node for node in self.operators if node not in anchored]
+        softmaxes = [node for node in floating if self.operators[node].role == "softmax"]
+        for node in floating:
+            del self.operators[node]
+        self.refused += [(node, self._softmax_refusal(node)) for node in softmaxes]
 
     def _softmax_refusal(self, node: ir.Node) -> Refusal:
-        if any(not value.is_graph_output() for value in node.outputs) and self.formats.softmax != "integer":
+        if self._reaches_integers(node):
             return Refusal("softmax-float", self.formats.reasons.get("softmax", "the device keeps Softmax in float"))
         return Refusal("softmax-terminal", "compare the logits where integers matter")
+
+    def _reaches_integers(self, node: ir.Node) -> bool:
+        """Whether an integer operator comes after a node."""
+        seen, waiting = {node}, [node]
+        while waiting:
+            for user in (user for output in waiting.pop().outputs for user, _ in output.uses()):
+                if user in self.operators or user in self.fused:
+                    return True
+                if user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
+        return False
 
     # -- which tensors --------------------------------------------------------------------------------------------
 

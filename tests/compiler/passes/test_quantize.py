@@ -51,7 +51,7 @@ def branchy_net() -> FloatNet:
     deep = net.op("Clip", net.conv(stem, 6, group=6), net.constant(0.0), net.constant(6.0))
     gate = net.op("Sigmoid", net.conv(net.op("GlobalAveragePool", deep), 6, 1))
     gated = net.op("Mul", deep, gate)
-    pooled = net.op("AveragePool", gated, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    pooled = net.op("AveragePool", gated, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, dilations=[1, 1])
     large = net.op("Resize", pooled, "", net.constant([1, 1, 2, 2]), mode="nearest")
     joined = net.op("Concat", large, net.relu(net.conv(stem, 2)), axis=1, channels=8)
     padded = net.op("Pad", joined, net.constant([0, 0, 1, 0, 0, 0, 0, 1], np.int64), mode="constant")
@@ -173,21 +173,29 @@ def test_a_clip_bound_becomes_the_end_of_the_range() -> None:
     assert any(scale == pytest.approx(6 / 255, rel=1e-6) for scale in scales)
 
 
-def test_image_preprocessing_moves_into_the_first_quantizer() -> None:
+@pytest.mark.parametrize(("name", "zero_point"), [("u8", 0), ("s8", -128), ("pow2", -128)])
+def test_image_preprocessing_moves_into_the_first_quantizer(name: str, zero_point: int) -> None:
     net = FloatNet((3, 8, 8), dtype=onnx.TensorProto.UINT8)
     x = net.op("Cast", net.input, to=onnx.TensorProto.FLOAT)
     x = net.op("Mul", net.op("Sub", x, net.constant(128.0)), net.constant(1 / 128))
     net.channels[x] = 3
     model = net.model(net.relu(net.conv(x, 4)))
-    result = quantize(model, net.data())
+    result = quantize(model, net.data(), FORMATS[name])
     assert violations(result.model) == []
     assert [node.op_type for node in result.model.graph][:3] == ["Cast", "QuantizeLinear", "DequantizeLinear"]
     assert not any(node.op_type in ("Sub", "Mul") for node in result.model.graph)
+    assert {note.code for note in result.notes} == {"quantized"}
     first = next(node for node in result.model.graph if node.op_type == "QuantizeLinear")
-    assert (qtype(first).scale, qtype(first).zero_point) == (1.0, 0)
+    assert (qtype(first).scale, qtype(first).zero_point) == (1.0, zero_point)
     x_test = net.data(8, seed=3).inputs
     before, after = (next(iter(run_model(each, x_test).values())) for each in (model, result.model))
     assert sqnr_db(before, after) > 35
+    graph = read_qdq(result.model, FORMATS[name])
+    assert [op.kind for op in graph.ops] == ["quantize", "conv", "dequantize"]
+    assert (
+        np.abs(next(iter(ops.run(graph, x_test).values())) - after).max()
+        <= 1.001 * graph.quant(graph.ops[1].output).scale
+    )
 
 
 def test_preprocessing_that_cannot_be_exact_stays_and_says_so() -> None:

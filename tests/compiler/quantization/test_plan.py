@@ -58,6 +58,13 @@ def test_residual_blocks_and_terminal_softmax() -> None:
     assert len(found.linears) == 4
 
 
+def test_a_softmax_before_a_reshape_is_terminal_too() -> None:
+    net = FloatNet((4, 6, 6))
+    x = net.op("Softmax", net.op("GlobalAveragePool", net.conv(net.input, 4)), axis=1)
+    found = _plan(net.model(net.flat(x)))
+    assert _codes(found) == {"Softmax": "softmax-terminal"}
+
+
 def test_data_movement_shares_one_type() -> None:
     net = FloatNet((4, 6, 6))
     x = net.relu(net.conv(net.input, 4))
