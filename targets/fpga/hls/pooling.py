@@ -21,7 +21,8 @@ from .linear import Weights, emit_conv, image
 from .lowering import Ints, Lowering, Value, refuse
 from .types import Fixed, holding
 
-_MANY_BITS = 20  # fraction bits of the quotient in form 2
+_MANY_BITS = 20  # at most, for the quotient in form 2; 20 + 16 bits of M + 27 bits of sums fit an int64
+_MAX_SUMS = 1 << 24  # that are tried
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,26 @@ def plan_average(
     grid_shift: log2 of the input's grid over the output's, so that the real mean in the output's units is
     sum / count * 2^-grid_shift. multiplier, shift: the contract's M and s.
     """
+    if count * (x.highest - x.lowest) > _MAX_SUMS or multiplier.bit_length() > 18:
+        return None
     sums = np.arange(count * x.lowest, count * x.highest + 1, dtype=np.int64)
     wanted = np.clip(rounded(sums * multiplier, shift), qmin, qmax)
     extra = int(2 * count - 1).bit_length()
     if np.array_equal(np.clip(rounded(quotient(sums, count, extra), extra + grid_shift), qmin, qmax), wanted):
         return Average(extra, product=False)
-    product = quotient(sums, count, _MANY_BITS) * (multiplier * count)
-    if np.array_equal(np.clip(rounded(product, _MANY_BITS + shift), qmin, qmax), wanted):
-        return Average(_MANY_BITS, product=True)
+    for bits in range(extra, _MANY_BITS + 1):
+        product = quotient(sums, count, bits) * (multiplier * count)
+        if np.array_equal(np.clip(rounded(product, bits + shift), qmin, qmax), wanted):
+            return Average(bits, product=True)
     return None
 
 
-def _tiles(window: ir.Window) -> bool:
-    """Whether windows neither overlap nor leave gaps nor reach over the border: all that hls4ml's streams can pool."""
-    return window.strides == window.kernel and not any(window.pads) and window.dilations == (1, 1)
+def _tiles(window: ir.Window, x: Value) -> bool:
+    """Whether windows neither overlap nor leave gaps nor reach over the border: all that hls4ml's streams can pool.
+    A window as large as the image does so with any stride."""
+    sides = zip(window.kernel, window.strides, x.shape[:2], strict=True)
+    steps = all(stride == kernel or kernel == size for kernel, stride, size in sides)
+    return steps and not any(window.pads) and window.dilations == (1, 1)
 
 
 def _emit_pool(low: Lowering, kind: str, layer: str, x: Value, window: ir.Window, result: Fixed, accum: Fixed) -> Value:
@@ -83,8 +90,8 @@ def _emit_pool(low: Lowering, kind: str, layer: str, x: Value, window: ir.Window
         "out_width": out_width,
         "pool_height": kernel_height,
         "pool_width": kernel_width,
-        "stride_height": window.strides[0],
-        "stride_width": window.strides[1],
+        "stride_height": kernel_height,
+        "stride_width": kernel_width,
         **dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 0),
         "padding": "valid",
         "count_pad": False,
@@ -97,7 +104,7 @@ def _emit_pool(low: Lowering, kind: str, layer: str, x: Value, window: ir.Window
 def lower_maxpool(low: Lowering, op: ir.QMaxPool) -> Value:
     """Windows must tile the image: hls4ml's streaming pooling asserts it."""
     x = image(low, op, op.inputs[0])
-    if not _tiles(op.window):
+    if not _tiles(op.window, x):
         raise refuse(
             op,
             "pool-window",
@@ -125,7 +132,9 @@ def lower_avgpool(low: Lowering, op: ir.QAvgPool) -> Value:
         multiplier = 1
     result = low.result_type(op)
     grid_shift = x.type.fraction - low.fraction(op.output)
-    plan = plan_average(count, x.type, grid_shift, multiplier, shift, op.qmin, op.qmax) if _tiles(op.window) else None
+    plan = None
+    if _tiles(op.window, x):
+        plan = plan_average(count, x.type, grid_shift, multiplier, shift, op.qmin, op.qmax)
     if plan is None:
         return low.clipped(op, _sum_and_scale(low, op, x, multiplier, shift, result))
     accum = holding(count * x.type.max_abs << plan.extra_bits, x.type.fraction + plan.extra_bits)

@@ -136,7 +136,7 @@ def _bad_name(what: str, name: str) -> InvalidModelError:
     return InvalidModelError(
         what,
         code="name-not-plain",
-        where=name.encode("ascii", "backslashreplace").decode()[:64],
+        where=ascii(name)[:64],
         why="Names reach C++ and Tcl code.",
         hint="Load the model with prunus.compiler.model.load, which gives every value a plain name.",
     )
