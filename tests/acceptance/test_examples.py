@@ -1,0 +1,90 @@
+"""Every example runs as its docstring says, from an empty folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(script: str, cwd: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=900,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def need(*packages: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def test_asic_estimate(tmp_path: Path) -> None:
+    out = run("asic_estimate.py", tmp_path)
+    assert "latency_cycles" in out
+    assert "modelled" in out
+
+
+@pytest.mark.toolchain
+def test_fpga_board(tmp_path: Path) -> None:
+    need("hls4ml")
+    out = run("fpga_board.py", tmp_path, "out")
+    assert "equals the integer reference: 100.00%" in out
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.toolchain
+def test_edge_device(tmp_path: Path) -> None:
+    need("tvm")
+    out = run("edge_device.py", tmp_path, "out")
+    assert "equals the integer reference: 100.00%" in out
+    assert "(measured;" in out
+
+
+@pytest.mark.toolchain
+def test_from_torch(tmp_path: Path) -> None:
+    """Two inputs, dynamic batch, a concatenation of both branches."""
+    need("torch", "onnxscript", "tvm")
+    out = run("from_torch.py", tmp_path, "out/compiled")
+    assert "exact 100.00%" in out
+
+
+@pytest.mark.toolchain
+def test_from_keras(tmp_path: Path) -> None:
+    need("tensorflow", "tf2onnx", "tvm")
+    assert "exact 100.00%" in run("from_keras.py", tmp_path, "out/compiled")
+
+
+@pytest.mark.slow
+@pytest.mark.toolchain
+def test_demo(tmp_path: Path) -> None:
+    need("hls4ml", "tvm")
+    out = run("demo.py", tmp_path)
+    for device in ("pynq-z2", "host-cpu", "npu-16nm"):
+        assert (tmp_path / "out" / "demo" / device / "manifest.json").is_file()
+        assert f"Report for {device}" in out
+
+
+@pytest.mark.slow
+def test_training_gives_the_committed_networks(tmp_path: Path) -> None:
+    """The script trains networks as accurate as the committed ones (bytes may differ with another torch)."""
+    need("torch", "sklearn", "onnxscript")
+    script = tmp_path / "train.py"
+    script.write_text((EXAMPLES / "digits" / "train.py").read_text())
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=True)
+    scores = [float(line.split("top-1 ")[1].split()[0]) for line in result.stdout.splitlines() if "top-1" in line]
+    assert len(scores) == 2
+    assert scores[0] > 0.985
+    assert scores[1] > 0.955
