@@ -395,6 +395,7 @@ void define_movement(nb::module_ &m) {
 }  // namespace prunus
 
 NB_MODULE(_core, m) {
+  nanobind::set_leak_warnings(false);  // objects that outlive the interpreter's shutdown are no news to users
   m.doc() = "Integer kernels on numpy arrays; releases the interpreter lock while they compute.";
   prunus::define_types(m);
   prunus::define_linear(m);

@@ -39,6 +39,9 @@ LAYERS = {  # (batch, in, height, width), (out, in / group, kh, kw), group, stri
     "5x5": ((1, 21, 15, 12), (19, 21, 5, 5), 1, 1, 2),
     "depthwise": ((1, 37, 19, 71), (37, 1, 3, 3), 37, 1, 1),
     "depthwise stride": ((2, 19, 20, 133), (38, 1, 5, 5), 19, 2, 2),
+    "depthwise stride 3": ((1, 5, 11, 211), (5, 1, 3, 4), 5, 3, 1),
+    "depthwise shorter stretch": ((1, 3, 5, 300), (3, 1, 1, 150), 3, 1, 0),
+    "depthwise beyond a stretch": ((1, 2, 5, 300), (4, 1, 2, 250), 2, 2, 1),
 }
 
 
