@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from . import cost
 from .build import find_toolchain, link
 from .bundle import LIBRARY, refuse_changed, sample_inputs, write_bundle
 from .check import findings
-from .execute import Run, execute
+from .execute import Run, run_bundle
 from .lower import MAIN, TRACE, compile_graph
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -64,12 +63,11 @@ class TvmTarget:
         progress("Compiling the graph with TVM", 0.0)
         executable = compile_graph(graph)
         progress("Compiling the kernels", 0.3)
-        with tempfile.TemporaryDirectory(prefix="prunus-tvm-") as folder:
-            link(toolchain, executable, Path(folder), (out / LIBRARY).absolute())
+        link(toolchain, executable, out / LIBRARY)
         progress("Writing the bundle", 0.7)
         description = write_bundle(out, graph, toolchain)
         progress("Measuring latency", 0.8)
-        measured = execute(out, list(sample_inputs(graph, 1).values()), [], time_budget_s=cost.MEASURE_S)
+        measured = run_bundle(out, list(sample_inputs(graph, 1).values()), [], time_budget_s=cost.MEASURE_S)
         files = tuple(sorted(path.name for path in out.iterdir()))
         costs = cost.measured(measured["seconds"], out / LIBRARY, toolchain)
         return Artifact(out, files, description, tuple(found), costs)
@@ -79,7 +77,7 @@ class TvmTarget:
         refuse_changed(artifact.root, artifact.manifest)
         entries: Mapping[str, Any] = artifact.manifest["entries"]
         runs = [Run(entry, tuple(entries[entry])) for entry in (TRACE, MAIN)]
-        return execute(artifact.root, [np.asarray(inputs[name]) for name in graph.inputs], runs)
+        return run_bundle(artifact.root, [np.asarray(inputs[name]) for name in graph.inputs], runs)
 
 
 def refuse_unsafe_names(graph: Graph) -> None:

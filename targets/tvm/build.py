@@ -13,7 +13,9 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ... import kernels
@@ -70,26 +72,33 @@ def _include_of_ffi() -> Path:
     return Path(libinfo.find_include_path())
 
 
-def compile_kernels(toolchain: Toolchain, folder: Path) -> list[str]:
-    """Compiles the adapter and all kernels into `folder`; returns the objects' names in a fixed order."""
+@cache
+def kernel_objects(toolchain: Toolchain) -> tuple[bytes, ...]:
+    """The adapter and all kernels as object files, in a fixed order; compiled once per process and toolchain."""
     files, include = kernels.sources()
     includes = [f"-I{include}", f"-I{_include_of_ffi()}"]
-    units = [ADAPTER, *sorted(files, key=lambda file: file.name)]
-    objects = [f"kernel{index:02d}.o" for index in range(len(units))]
-    for unit, target in zip(units, objects, strict=True):
-        prefix = f"-ffile-prefix-map={unit.parent}=."
-        argv = [*toolchain.command, *toolchain.flags, prefix, *includes, "-c", str(unit), "-o", target]
-        run(argv, what=f"Compiling {unit.name}", cwd=folder, timeout_s=COMPILE_TIMEOUT_S)
-    return objects
+    objects = []
+    with TemporaryDirectory(prefix="prunus-tvm-") as folder:
+        for unit in (ADAPTER, *sorted(files, key=lambda file: file.name)):
+            prefix = f"-ffile-prefix-map={unit.parent}=."
+            argv = [*toolchain.command, *toolchain.flags, prefix, *includes, "-c", str(unit), "-o", "unit.o"]
+            run(argv, what=f"Compiling {unit.name}", cwd=Path(folder), timeout_s=COMPILE_TIMEOUT_S)
+            objects.append(Path(folder, "unit.o").read_bytes())
+    return tuple(objects)
 
 
-def link(toolchain: Toolchain, executable: Any, folder: Path, library: Path) -> None:
-    """Writes TVM's objects into `folder`, compiles the kernels beside them and links all of it into `library`."""
-    objects = compile_kernels(toolchain, folder)
+def link(toolchain: Toolchain, executable: Any, library: Path) -> None:
+    """Links TVM's objects and the kernels into `library`."""
+    with TemporaryDirectory(prefix="prunus-tvm-") as name:
+        folder = Path(name)
+        own = []
+        for index, content in enumerate(kernel_objects(toolchain)):
+            own.append(f"kernel{index:02d}.o")
+            (folder / own[-1]).write_bytes(content)
 
-    def link_objects(_name: str, files: Sequence[str], **_options: Any) -> None:
-        names = [Path(file).name for file in files]
-        argv = [*toolchain.command, *LINK_FLAGS, *names, *objects, "-lm", "-o", str(library)]
-        run(argv, what="Linking the library", cwd=folder, timeout_s=COMPILE_TIMEOUT_S)
+        def link_objects(_name: str, files: Sequence[str], **_options: Any) -> None:
+            objects = [*(Path(file).name for file in files), *own]
+            argv = [*toolchain.command, *LINK_FLAGS, *objects, "-lm", "-o", str(library.absolute())]
+            run(argv, what="Linking the library", cwd=folder, timeout_s=COMPILE_TIMEOUT_S)
 
-    executable.export_library(str(library), fcompile=link_objects, workspace_dir=str(folder), addons=[])
+        executable.export_library(str(library), fcompile=link_objects, workspace_dir=name, addons=[])

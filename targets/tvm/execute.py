@@ -32,7 +32,7 @@ class Run:
     names: tuple[str, ...]
 
 
-def execute(
+def run_bundle(
     bundle: Path,
     inputs: Sequence[Array],
     runs: Sequence[Run],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import onnx
 
 from ...compiler.errors import UnsupportedError
 from ...compiler.integer import graph as ir
+from .lazy import import_tvm, rename_globals
 
 # fmt: off
-# ONNX operators that TVM's frontend turns into float code within 1e-5 of onnxruntime, for any batch (tested one by one).
+# ONNX operators that TVM's frontend turns into float code within 1e-5 of onnxruntime, for any batch: each has a test.
 OPERATORS = frozenset({
     "Abs", "Add", "Asinh", "Atan", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat",
     "Constant", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div",
@@ -42,10 +42,8 @@ def add_island(builder: Any, op: ir.Island) -> Any:
 
     Raises UnsupportedError where TVM's ONNX frontend fails.
     """
-    from tvm.relax.frontend.onnx import from_onnx
-
     try:
-        module = from_onnx(parse(op), keep_params_in_input=False)
+        module = import_tvm().relax.frontend.onnx.from_onnx(parse(op), keep_params_in_input=False)
     except Exception as error:  # the frontend raises whatever the operator's converter raises
         raise UnsupportedError(
             "TVM's ONNX frontend does not read a float region of the model.",
@@ -61,18 +59,7 @@ def add_island(builder: Any, op: ir.Island) -> Any:
         if variable.name_hint != "main"
     }
     # without a global symbol it is private: only `main` and `trace` of the whole graph are exported
-    return builder.add_func(_renamed(module["main"].without_attr("global_symbol"), helpers), prefix)
-
-
-def _renamed(function: Any, names: Mapping[Any, Any]) -> Any:
-    """A Relax function with other global variables in place of those that `names` lists."""
-    from tvm.relax.expr_functor import PyExprMutator, mutator
-
-    @mutator
-    class Rename(PyExprMutator):  # type: ignore[misc]
-        """Replaces global variables."""
-
-        def visit_global_var_(self, variable: Any) -> Any:
-            return names.get(variable, variable)
-
-    return Rename().visit_expr(function)
+    main = rename_globals(
+        module["main"].without_attr("global_symbol"), lambda variable: helpers.get(variable, variable)
+    )
+    return builder.add_func(main, prefix)

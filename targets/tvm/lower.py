@@ -17,20 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.errors import ToolError, missing_extra
+from ...compiler.errors import ToolError
 from ...compiler.integer import graph as ir
 from . import calls, islands
+from .lazy import import_tvm
+from .reproducible import canonical_sizes
 
 MAIN, TRACE = "main", "trace"
-
-
-def import_tvm() -> Any:
-    """The package `tvm`, imported on first use. Raises ToolError where it is not installed."""
-    try:
-        import tvm
-    except ImportError as error:
-        raise missing_extra("apache-tvm", "tvm") from error
-    return tvm
 
 
 def element_type(tensor: ir.Tensor) -> str:
@@ -54,8 +47,9 @@ def compile_graph(graph: ir.Graph) -> Any:
     """The graph as a tvm.runtime.Executable for this machine. Raises UnsupportedError, ToolError."""
     tvm = import_tvm()
     module = build_module(graph)
+    pipeline = tvm.transform.Sequential([tvm.relax.get_pipeline("default"), canonical_sizes()])
     try:
-        return tvm.compile(module, target=tvm.target.Target("llvm"))
+        return tvm.compile(module, target=tvm.target.Target("llvm"), relax_pipeline=pipeline)
     except Exception as error:  # TVM raises InternalError and whatever its passes raise
         raise ToolError(
             "TVM failed to compile the graph.",

@@ -1,12 +1,10 @@
-"""The device and one library with every operator, built once."""
+"""The device, and two libraries that most tests share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from prunus.compiler.integer import graph as ir
@@ -14,7 +12,8 @@ from prunus.compiler.target import Artifact, Device
 from prunus.targets import catalog
 from prunus.targets.tvm import TvmTarget
 from prunus.tests import graphs
-from prunus.tests.targets.tvm import cases, float_cases
+from prunus.tests.targets.tvm import float_cases, unions
+from prunus.tests.targets.tvm.unions import Arrays, Case
 
 pytest.importorskip("tvm", reason="the extra 'tvm' is not installed")
 
@@ -26,29 +25,26 @@ def device() -> Device:
 
 @dataclass(frozen=True)
 class Built:
-    """A lowered graph with inputs for it."""
+    """A lowered case."""
 
     graph: ir.Graph
-    feeds: dict[str, np.ndarray]
+    feeds: Arrays
+    expected: Arrays
     artifact: Artifact
 
 
-def _lower(case: tuple[ir.Graph, dict[str, np.ndarray]], device: Device, out: Path) -> Built:
-    graph, feeds = case
-    return Built(graph, feeds, TvmTarget().lower(graph, device, out))
+def _lower(case: Case, device: Device, out: Path) -> Built:
+    return Built(case.graph, case.feeds, case.expected, TvmTarget().lower(case.graph, device, out))
 
 
 @pytest.fixture(scope="session")
 def everything(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """All operators, three small networks in all schemes, and all float islands, side by side in one library."""
-    makers: list[Any] = [graphs.mlp, graphs.residual_cnn, graphs.depthwise_cnn]
-    networks = [make(scheme) for make in makers for scheme in cases.SCHEMES]
-    networks = [(graph, {name: x[: cases.BATCH] for name, x in feeds.items()}) for graph, feeds in networks]
-    union = cases.union([cases.every_operator(), *networks, *float_cases.every_island(cases.BATCH)])
+    """All golden vectors, three small networks in all schemes and common float islands in one library."""
+    union = unions.union([*unions.golden_cases(), *unions.networks(), *float_cases.common_islands(3)])
     return _lower(union, device, tmp_path_factory.mktemp("everything"))
 
 
 @pytest.fixture(scope="session")
 def small(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A multilayer perceptron with a terminal Softmax."""
-    return _lower(graphs.mlp(), device, tmp_path_factory.mktemp("small"))
+    return _lower(unions.evaluated(*graphs.mlp()), device, tmp_path_factory.mktemp("small"))

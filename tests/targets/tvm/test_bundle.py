@@ -1,0 +1,167 @@
+"""The bundle: complete, reproducible, checked by its own loader, run at arm's length."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prunus.compiler.errors import LimitError, ToolError, UsageError
+from prunus.compiler.integer import ops
+from prunus.targets.tvm import TvmTarget, calls
+from prunus.targets.tvm.bundle import digest
+from prunus.targets.tvm.execute import Run, run_bundle
+from prunus.targets.tvm.process import run
+from prunus.tests.targets.tvm.conftest import Built
+
+pytestmark = pytest.mark.toolchain
+
+LOWER = """
+import pathlib, sys
+from prunus.targets import catalog
+from prunus.targets.tvm import TvmTarget, calls
+from prunus.tests import graphs
+out = pathlib.Path(sys.argv[1])
+out.mkdir()
+TvmTarget().lower(graphs.mlp()[0], catalog.device_files()["host-cpu"].device("tvm"), out)
+"""
+
+
+def test_files_and_description(small: Built):
+    root = small.artifact.root
+    assert small.artifact.files == ("README.txt", "bundle.json", "model.so", "run.py", "vectors.npz")
+    description = json.loads((root / "bundle.json").read_text())
+    assert description == small.artifact.manifest
+    assert description["inputs"] == [{"name": "t0000", "dtype": "float32", "shape": ["n", 16]}]
+    assert description["entries"]["trace"] == list(small.graph.integer_tensors())
+    assert description["sha256"]["model.so"] == digest(root / "model.so")
+    assert "output t" in (root / "README.txt").read_text()
+
+
+def test_vectors_come_from_the_reference(small: Built):
+    with np.load(small.artifact.root / "vectors.npz") as vectors:
+        expected = ops.run(small.graph, {"t0000": vectors["in.t0000"]})
+        (output,) = small.graph.outputs
+        assert np.array_equal(vectors[f"out.{output}"], expected[output])
+
+
+def test_library_needs_no_tvm_to_link(small: Built):
+    names = subprocess.run(
+        ["readelf", "-d", "model.so"], cwd=small.artifact.root, capture_output=True, text=True, check=True
+    ).stdout
+    needed = [line.split("[")[1].rstrip("]") for line in names.splitlines() if "(NEEDED)" in line]
+    assert all(name.startswith(("libc.", "libm.", "ld-linux")) for name in needed), needed
+    sources = str(Path(calls.__file__).resolve().parents[2])
+    assert sources.encode() not in (small.artifact.root / "model.so").read_bytes()
+
+
+def test_loader_accepts_the_library_and_finds_wrong_vectors(small: Built, tmp_path: Path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small.artifact.root, bundle)
+    argv = [sys.executable, "run.py"]
+    first = subprocess.run(argv, cwd=bundle, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    with np.load(bundle / "vectors.npz") as stored:
+        vectors = dict(stored)
+    (key,) = (name for name in vectors if name.startswith("out."))
+    vectors[key][0, 0] += 1e-3
+    np.savez(bundle / "vectors.npz", **vectors)
+    assert subprocess.run(argv, cwd=bundle, capture_output=True, check=False).returncode == 1
+
+
+def test_equal_input_gives_equal_bytes(small: Built, tmp_path: Path):
+    """Another process, folder and hash seed."""
+    out = tmp_path / "somewhere" / "else"
+    out.parent.mkdir()
+    environment = {**os.environ, "PYTHONHASHSEED": "4711"}
+    subprocess.run([sys.executable, "-c", LOWER, str(out)], check=True, env=environment, cwd=tmp_path)
+    for name in small.artifact.files:
+        assert digest(out / name) == digest(small.artifact.root / name), name
+
+
+def test_latency_is_measured(small: Built):
+    latency = small.artifact.costs["latency_s"]
+    assert latency.basis == "measured"
+    assert 0 < latency.low <= latency.value <= latency.high < 1
+    assert "-ffp-contract=off" in latency.source
+    assert "one thread" in latency.source
+    assert small.artifact.costs["flash_bytes"].value == (small.artifact.root / "model.so").stat().st_size
+
+
+def test_a_changed_library_is_not_run(small: Built, tmp_path: Path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small.artifact.root, bundle)
+    with (bundle / "model.so").open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(UsageError) as caught:
+        TvmTarget().run(replace(small.artifact, root=bundle), small.graph, small.feeds)
+    assert caught.value.code == "artifact-changed"
+
+
+def test_packed_functions_refuse_wrong_arguments(small: Built):
+    """No call with too few, too many or misshapen arguments reaches a kernel."""
+    tvm_ffi = pytest.importorskip("tvm_ffi")
+    gemm = tvm_ffi.load_module(str(small.artifact.root / "model.so")).get_function(
+        "prunus_tvm_gemm", query_imports=True
+    )
+    parameters = np.array([0, 0, 0, 0, 0, 0, 255], np.int32)
+    x, weight, bias = np.zeros((2, 3), np.uint8), np.ones((4, 3), np.int8), np.zeros(4, np.int32)
+    m, shift, y = np.ones(1, np.float32), np.zeros(1, np.int32), np.zeros((2, 4), np.uint8)
+    good = [parameters, x, weight, bias, m, shift, y]
+
+    def call(*arrays: np.ndarray) -> None:
+        gemm(*(tvm_ffi.from_dlpack(array) for array in arrays))
+
+    call(*good)
+    wrong = [
+        good[:-1],
+        [*good, y],
+        [parameters[:-1], *good[1:]],
+        [np.append(parameters, np.int32(0)), *good[1:]],
+        [parameters, x[:, ::2], *good[2:]],
+        [parameters, x.astype(np.float32), *good[2:]],
+        [parameters, x, weight[0], *good[3:]],
+        [np.array([9, 0, 0, 0, 0, 0, 255], np.int32), *good[1:]],
+    ]
+    for arrays in wrong:
+        with pytest.raises(ValueError, match=r"."):
+            call(*arrays)
+
+
+def fake_bundle(folder: Path, body: str) -> Path:
+    (folder / "run.py").write_text(f"import time, os, signal\ndef load(folder, entry='main'):\n    {body}\n")
+    return folder
+
+
+def test_a_hanging_library_is_stopped(tmp_path: Path):
+    bundle = fake_bundle(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    with pytest.raises(LimitError) as caught:
+        run_bundle(bundle, [np.zeros((1, 2))], [Run("main", ("y",))], timeout_s=3)
+    assert caught.value.code == "tool-timeout"
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(50):
+        if not Path(f"/proc/{pid}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_crashing_library_is_an_error(tmp_path: Path):
+    bundle = fake_bundle(tmp_path, "os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(ToolError) as caught:
+        run_bundle(bundle, [np.zeros((1, 2))], [Run("main", ("y",))])
+    assert caught.value.code == "tool-failed"
+
+
+def test_a_missing_program_is_an_error(tmp_path: Path):
+    with pytest.raises(ToolError) as caught:
+        run(["no-such-program-here"], what="Nothing", cwd=tmp_path, timeout_s=1)
+    assert caught.value.code == "tool-missing"
