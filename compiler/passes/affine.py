@@ -43,7 +43,7 @@ def read_affine(node: ir.Node | None, axis: int, channels: int) -> tuple[ir.Valu
     if found is None or not is_float(found[0]) or not same_shape(found[0], node.outputs[0]):
         return None
     source, array, side = found
-    constant = _per_channel(array, len(dims(source) or ()), axis, channels)
+    constant = per_channel(array, len(dims(source) or ()), axis, channels)
     if constant is None:
         return None
     one, zero = np.ones(channels), np.zeros(channels)
@@ -76,7 +76,7 @@ def _read_batch_norm(node: ir.Node) -> tuple[ir.Value, Affine] | None:
     return source, Affine(scale, beta - mean * scale)
 
 
-def _per_channel(array: Array, rank: int, axis: int, channels: int) -> Array | None:
+def per_channel(array: Array, rank: int, axis: int, channels: int) -> Array | None:
     """The constant as float64 [channels], or None where it varies along another dimension."""
     if array.ndim > rank:
         return None

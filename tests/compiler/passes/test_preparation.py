@@ -1,0 +1,104 @@
+"""The passes before pruning, in order, on real networks: same outputs, batch still symbolic, no work left to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from prunus.compiler.executor import run_model
+from prunus.compiler.model.load import load, load_proto
+from prunus.compiler.model.model import Model
+from prunus.compiler.passes.base import Context
+from prunus.compiler.passes.fold_batch_norm import FoldBatchNorm
+from prunus.compiler.passes.fold_constants import FoldConstants
+from prunus.compiler.passes.fold_input import FoldInput
+from prunus.compiler.passes.normalise import Normalise
+from prunus.compiler.passes.properties import check
+from prunus.compiler.passes.push_transposes import PushTransposes
+from prunus.compiler.passes.remove_dead_channels import RemoveDeadChannels
+from prunus.compiler.pruning.prove import compared_values
+from prunus.tests.compiler.passes.equivalence import TOLERANCE, operators
+from prunus.tests.light import LARGE_LIGHT_NAMES, SMALL_LIGHT_NAMES, random_light_model
+
+PREPARATION = (Normalise, FoldConstants, PushTransposes, FoldBatchNorm, FoldInput, RemoveDeadChannels)
+LIGHT = [*SMALL_LIGHT_NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_LIGHT_NAMES)]
+SHARED = [
+    "face_ultraface_rfb320",
+    "imagenet_mobilenetv2_1.0_224_dequant",
+    "jet_mlp3",
+    "jet_mlp3_pruned70",
+    "jet_mlp3_pruned95",
+    "mlperf_ad_autoencoder",
+    "mlperf_ic_resnet8",
+    "mlperf_kws_dscnn",
+    "mlperf_sww_1dconv",
+    "mlperf_vww_mobilenetv1_025_96",
+    "sr_espcn_x2",
+]
+
+
+def prepare(model: Model) -> Model:
+    """Runs all passes, each checked for its declared properties and for idempotence."""
+    for each in PREPARATION:
+        result = each().run(model, Context())
+        if result.changed:
+            check(each.name, each.ensures, model, result.model)
+        again = each().run(result.model, Context())
+        assert not again.changed, f"{each.name} is not idempotent: {again.notes}"
+        model = result.model
+    return model
+
+
+def feeds(model: Model, samples: int = 2) -> dict[str, np.ndarray]:
+    """Inputs of the magnitude that the networks were trained on, so that no Softmax saturates."""
+    rng = np.random.default_rng(0)
+    (value,) = model.graph.inputs
+    shape = [dim if isinstance(dim, int) else samples for dim in value.shape]
+    if value.dtype == ir.DataType.UINT8:
+        return {value.name: rng.integers(0, 256, shape).astype(np.uint8)}
+    return {value.name: rng.uniform(0, 1, shape).astype(np.float32)}
+
+
+def assert_same(before: Model, after: Model) -> None:
+    """Outputs, and what goes into a final Softmax, within 1e-5 of their largest magnitude."""
+    inputs = feeds(before)
+    pairs = zip(compared_values(before), compared_values(after), strict=True)
+    expected = run_model(before, inputs, compared_values(before), optimise=False)
+    found = run_model(after, inputs, compared_values(after), optimise=False)
+    for old, new in pairs:
+        reference = expected[old].astype(np.float64).reshape(len(expected[old]), -1)
+        actual = found[new].astype(np.float64).reshape(reference.shape)
+        assert reference.std() > 0
+        assert np.abs(actual - reference).max() <= TOLERANCE * np.abs(reference).max()
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_networks(name: str) -> None:
+    model = load_proto(random_light_model(name, seed=1))
+    after = prepare(model)
+    assert_same(model, after)
+    assert {"Sum", "Dropout", "Identity", "Constant", "Unsqueeze", "Flatten"}.isdisjoint(operators(after))
+    norms = 62 if name == "densenet121" else 0  # behind its concatenations
+    assert operators(after).count("BatchNormalization") == norms
+    assert {"Mul", "Sub", "Div"}.isdisjoint(operators(after))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_trained_networks(models: Path, name: str) -> None:
+    model = load(models / f"{name}_fp32.onnx")
+    after = prepare(model)
+    assert_same(model, after)
+    assert str(after.graph.outputs[0].shape) == str(model.graph.outputs[0].shape)
+    assert "BatchNormalization" not in operators(after)
+    if name.startswith("mlperf"):
+        assert operators(after).count("Transpose") <= 1
+        assert not after.graph.outputs[0].shape.is_static(0)
+
+
+def test_autoencoder_is_ten_gemms(models: Path) -> None:
+    """MatMul, Add, Mul, Add, Relu as written by the trainer becomes Gemm, Relu."""
+    after = prepare(load(models / "mlperf_ad_autoencoder_fp32.onnx"))
+    assert operators(after) == ["Gemm", "Relu"] * 9 + ["Gemm"]
