@@ -25,6 +25,13 @@ from .untrusted import shown
 Array = npt.NDArray[Any]
 ValueType = tuple[int, tuple[int, ...]]  # element type, dimensions
 
+_REFUSALS = (
+    onnx.checker.ValidationError,
+    shape_inference.InferenceError,
+    ProtobufError,
+    RuntimeError,
+    ValueError,
+)
 _SMALL = 64  # elements of a value that is followed by value, not by shape only
 _SMALL_FLOATS = 8  # a Resize's scales
 _FOLLOWED = frozenset({
@@ -100,7 +107,7 @@ class Inference:
         imports = [onnx.helper.make_opsetid("", self.opset)]
         try:
             found = shape_inference.infer_node_outputs(schema, node, inputs, data, None, imports, ir_version=10)
-        except (shape_inference.InferenceError, ProtobufError, RuntimeError, ValueError) as error:
+        except _REFUSALS as error:
             raise self._mismatch(node, str(error)[:300]) from error
         if node.op_type == "Dropout" and self.opset < 10:  # onnx infers nothing for the mask of the old Dropout
             found = dict.fromkeys(node.output, inputs[node.input[0]])

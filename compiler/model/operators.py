@@ -168,6 +168,8 @@ def _check_integers(node: onnx.NodeProto, name: str, values: list[int]) -> None:
         return
     lowest = 0 if window else 1
     for value in values:
+        if name == "num_outputs" and value != len(node.output):
+            raise _invalid(node, "attribute-range", f"Attribute {name} is {value}; it has {len(node.output)} outputs.")
         if not lowest <= value <= _LARGEST:
             why = f"Attribute {name} is {value}; it must lie between {lowest} and {_LARGEST}."
             raise _invalid(node, "attribute-range", why)
