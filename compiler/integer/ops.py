@@ -27,7 +27,8 @@ _CLAMP = np.float32(2**15)
 
 def _round_f32(value: Array) -> Array:
     """Round half to even after clamping to +-2^15, so that conversion to int never leaves the range."""
-    return np.rint(np.clip(value, -_CLAMP, _CLAMP)).astype(np.int64)
+    rounded: Array = np.rint(np.clip(value, -_CLAMP, _CLAMP)).astype(np.int64)
+    return rounded
 
 
 def round_shift(value: Array, shift: Array) -> Array:
@@ -56,7 +57,8 @@ def multiply(acc: Array, requant: ir.Requant, entry: Any = slice(None), axis: in
 
 def saturate(value: Array, zero_point: int, qmin: int, qmax: int, dtype: ir.IntType) -> Array:
     """Adds the zero point as an integer, after rounding, and clips."""
-    return np.clip(value + zero_point, qmin, qmax).astype(ir.NUMPY_TYPE[dtype])
+    clipped: Array = np.clip(value + zero_point, qmin, qmax).astype(ir.NUMPY_TYPE[dtype])
+    return clipped
 
 
 def _finish(graph: ir.Graph, op: ir.Fused, value: Array) -> Array:
@@ -82,7 +84,8 @@ def accumulator_bounds(weight: Array, bias: Array, x: ir.QType) -> npt.NDArray[n
     magnitude = np.abs(rows).sum(axis=1)
     centred = np.abs(offset) + magnitude * x.max_abs
     raw = np.abs(offset - x.zero_point * rows.sum(axis=1)) + magnitude * max(abs(x.qmin), abs(x.qmax))
-    return np.maximum(centred, raw)
+    bounds: npt.NDArray[np.int64] = np.maximum(centred, raw)
+    return bounds
 
 
 def accumulator_bound(op: ir.Linear, x: ir.QType) -> int:
@@ -204,7 +207,8 @@ def _softmax(graph: ir.Graph, op: ir.QSoftmax, x: Array) -> Array:
 
 
 def _maxpool(graph: ir.Graph, op: ir.QMaxPool, x: Array) -> Array:
-    return windows(x, op.window, graph.quant(op.inputs[0]).qmin).max(axis=(4, 5))
+    largest: Array = windows(x, op.window, graph.quant(op.inputs[0]).qmin).max(axis=(4, 5))
+    return largest
 
 
 def _avgpool(graph: ir.Graph, op: ir.QAvgPool, x: Array) -> Array:

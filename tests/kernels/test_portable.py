@@ -8,6 +8,7 @@ division, shifts and conversions (`__aeabi_*`, `__udivdi3`, ...).
 from __future__ import annotations
 
 import dataclasses
+import platform
 import re
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ SOURCES, INCLUDE = kernels.sources()
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off", f"-I{INCLUDE}"]
 FREESTANDING = [*STRICT, "-ffreestanding", "-nostdlib"]
 LIBRARY_CALLS = {"memcpy", "memmove", "memset", "memcmp"}
-HELPERS = re.compile(r"__aeabi_\w+|__(u?div|mul|ashl|ashr|lshr)di3|__float\w+|__fix\w+")
+HELPERS = re.compile(r"__aeabi_\w+|__(u?div|u?mod|mul|ashl|ashr|lshr)di3|__u?divmoddi4|__float\w+|__fix\w+")
 
 
 def tool(*names: str) -> str:
@@ -59,6 +60,12 @@ def link_all(compiler: str, folder: Path, *flags: str) -> Path:
 def test_freestanding(tmp_path, level):
     target = link_all(tool("gcc", "cc", "clang"), tmp_path, level)
     assert undefined_symbols(tool("nm"), target) <= LIBRARY_CALLS
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="-m32 is a flag of x86 compilers")
+def test_freestanding_on_32_bits(tmp_path):
+    target = link_all(tool("gcc", "clang"), tmp_path, "-O2", "-m32", "-msse2", "-mfpmath=sse", "-fno-pic")
+    assert {name for name in undefined_symbols(tool("nm"), target) if not HELPERS.fullmatch(name)} <= LIBRARY_CALLS
 
 
 def test_a_library_call_would_be_seen(tmp_path):
