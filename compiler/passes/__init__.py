@@ -17,16 +17,20 @@ from __future__ import annotations
 from .base import Context, Note, Options, Pass, PassResult
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
+from .fold_input import FoldInput
 from .normalise import Normalise
 from .prune_channels import PruneChannels
 from .push_transposes import PushTransposes
 from .quantize import Quantize
+from .remove_dead_channels import RemoveDeadChannels
 
 PASSES: tuple[type[Pass], ...] = (
     Normalise,
     FoldConstants,
     PushTransposes,
     FoldBatchNorm,
+    FoldInput,
+    RemoveDeadChannels,
     PruneChannels,
     Quantize,
 )

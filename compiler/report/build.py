@@ -78,12 +78,16 @@ def build_report(outcome: Outcome) -> schema.ReportData:
 
 def quantized_like(work: Workload, formats: Formats) -> Workload:
     """The same layers at the device's bit widths: what the network would cost quantized but not pruned."""
-    bits = {
-        "weight_bits": formats.weight_bits,
-        "input_bits": formats.activation_bits,
-        "output_bits": formats.activation_bits,
-    }
-    return replace(work, layers=tuple(replace(layer, **bits) for layer in work.layers))
+    layers = (
+        replace(
+            layer,
+            weight_bits=formats.weight_bits,
+            input_bits=formats.activation_bits,
+            output_bits=formats.activation_bits,
+        )
+        for layer in work.layers
+    )
+    return replace(work, layers=tuple(layers))
 
 
 def _plain(value: Any) -> Any:
@@ -102,8 +106,8 @@ def _model_info(outcome: Outcome) -> schema.ModelInfo:
     return schema.ModelInfo(
         name=outcome.request_name,
         sha256=outcome.digest,
-        inputs={model.original(value.name): _shape(value) for value in model.graph.inputs},
-        outputs={model.original(value.name): _shape(value) for value in model.graph.outputs},
+        inputs={model.original(str(value.name)): _shape(value) for value in model.graph.inputs},
+        outputs={model.original(str(value.name)): _shape(value) for value in model.graph.outputs},
     )
 
 

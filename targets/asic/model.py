@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
@@ -32,7 +32,7 @@ class Chip:
 
     @classmethod
     def of(cls, device: Device) -> Chip:
-        data = cast("Mapping[str, Any]", device.data)
+        data = device.data
         clock = data["clock_hz"].value
         return cls(
             rows=int(data["rows"]),

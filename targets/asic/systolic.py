@@ -61,7 +61,8 @@ def simulate(product: Product, rows: int, columns: int, dataflow: Dataflow) -> R
         cycles = _folds(k, rows) * _folds(m, columns) * (2 * rows + columns + n - 2)
         reads = (m * k, k * n * _folds(m, columns), m * n * _folds(k, rows))
     total = cycles * product.count
-    return Run(dataflow, total, *(each * product.count for each in reads), product.macs / (total * rows * columns))
+    inputs, weights, outputs = (each * product.count for each in reads)
+    return Run(dataflow, total, inputs, weights, outputs, product.macs / (total * rows * columns))
 
 
 def best(product: Product, rows: int, columns: int) -> Run:
