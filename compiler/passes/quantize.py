@@ -18,6 +18,7 @@ from ..quantization.plan import Group, Plan, plan
 from ..quantization.preprocess import Affine, Folded, fold, trace
 from ..quantization.qdq import Writer
 from ..quantization.scales import QuantizedWeights, check_formats
+from .affine_layers import affine_to_depthwise
 from .base import Context, Note, PassResult
 
 RANDOM_SAMPLES = 32
@@ -47,12 +48,16 @@ class Quantize:
         result = model.clone(form="quantized")
         if any(value.dtype is None or value.shape is None for node in result.graph for value in node.outputs):
             infer_shapes(result)
+        notes += [
+            Note("affine-layer", "The per-channel scale and shift became a depthwise layer.", name)
+            for name in affine_to_depthwise(result.graph)
+        ]
         planned = plan(result.graph, context.formats)
         if not planned.groups:
             notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
             return PassResult(model, False, (*notes, *_refusals(planned)))
         roots = [root for group in planned.groups for root in group.roots]
-        statistics = collect(model, roots, data, progress=context.progress)
+        statistics = collect(result, roots, data, progress=context.progress)
         chosen = [
             calibrate(group, statistics, context.formats, context.options.calibration) for group in planned.groups
         ]

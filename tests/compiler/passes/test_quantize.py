@@ -13,6 +13,7 @@ from prunus.compiler.integer import ops
 from prunus.compiler.integer.from_qdq import read_qdq
 from prunus.compiler.model.edit import set_weight, weight
 from prunus.compiler.model.model import Model
+from prunus.compiler.passes.affine_layers import affine_to_depthwise
 from prunus.compiler.passes.base import Context, Options, PassResult
 from prunus.compiler.passes.properties import PROPERTIES
 from prunus.compiler.passes.quantize import Quantize
@@ -237,6 +238,44 @@ def test_a_weight_shared_by_two_layers_is_quantized_for_each() -> None:
     result = quantize(model, net.data())
     assert violations(result.model) == []
     assert w not in result.model.graph.initializers
+
+
+def dense_net() -> FloatNet:
+    """Batch normalisation, and scales and shifts written out, behind a Concat: nothing can absorb them."""
+    net = FloatNet((3, 8, 8), seed=3)
+    x = net.op("Concat", net.relu(net.conv(net.input, 4)), net.input, axis=1, channels=7)
+    statistics = [net.constant(net.rng.uniform(0.5, 1.5, 7)) for _ in range(4)]
+    x = net.relu(net.op("BatchNormalization", x, *statistics, epsilon=1e-3))
+    x = net.op("Mul", net.op("MaxPool", x, kernel_shape=[2, 2]), net.constant(net.rng.uniform(0.5, 1.5, (7, 1, 1))))
+    x = net.op("Add", x, net.constant(net.rng.normal(size=(1, 7, 1, 1))))
+    net.output = net.op("GlobalAveragePool", net.relu(net.conv(x, 4)))  # type: ignore[attr-defined]
+    return net
+
+
+def test_leftover_scales_and_shifts_become_layers() -> None:
+    net = dense_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    layered = model.clone()
+    heads = affine_to_depthwise(layered.graph)
+    assert len(heads) == 2
+    x = net.data(16, seed=4).inputs
+    before, after = (next(iter(run_model(each, x).values())) for each in (model, layered))
+    assert np.abs(before - after).max() < 1e-5
+    result = quantize(model, net.data(64))
+    assert violations(result.model) == []
+    assert [note.where for note in result.notes if note.code == "affine-layer"] == heads
+    assert {note.code for note in result.notes} == {"affine-layer", "quantized"}
+    after = next(iter(run_model(result.model, x).values()))
+    assert sqnr_db(before, after) > 30
+    graph = read_qdq(result.model, Formats())
+    assert sum(op.kind == "depthwise" for op in graph.ops) == 2
+    assert not any(op.kind == "island" for op in graph.ops)
+
+
+def test_scalars_are_no_layers() -> None:
+    net = FloatNet((3, 8, 8))
+    model = net.model(net.conv(net.op("Mul", net.conv(net.input, 3), net.constant(0.5)), 2))
+    assert affine_to_depthwise(model.graph) == []
 
 
 def test_gemm_factors_go_into_the_weights() -> None:
