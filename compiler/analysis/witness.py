@@ -44,6 +44,12 @@ class Witness:
     equal_outputs: float  # share of equal elements
 
     @property
+    def equal(self) -> float:
+        """The fraction of equal elements over all layers together."""
+        elements = sum(layer.elements for layer in self.layers)
+        return sum(layer.equal * layer.elements for layer in self.layers) / elements if elements else 1.0
+
+    @property
     def worst_equal(self) -> float:
         """The smallest fraction of equal elements over the layers."""
         return min((layer.equal for layer in self.layers), default=1.0)
