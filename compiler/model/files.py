@@ -44,10 +44,13 @@ def read_file(path: Path, limits: Limits) -> bytes:
             why=error.strerror if isinstance(error, OSError) else str(error),
             hint="Check the path.",
         ) from error
+    info = os.fstat(descriptor)
+    if stat.S_ISDIR(info.st_mode):
+        os.close(descriptor)
+        raise _not_a_model("not-a-file", where, "It is a directory.", "Give the path of the .onnx file in it.")
     with os.fdopen(descriptor, "rb") as file:
-        info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
-            why = "It is a directory." if stat.S_ISDIR(info.st_mode) else "It is a pipe, a socket or a device."
+            why = "It is a pipe, a socket or a device."
             raise _not_a_model("not-a-file", where, why, "Give the path of an .onnx file.")
         if info.st_size > limits.file_bytes:
             raise LimitError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -19,6 +19,7 @@ class Limits:
     """Upper bounds for a model file. The defaults hold any network of the sizes that Prunus is made for."""
 
     file_bytes: int = 2 << 30  # also the limit of the protobuf format
+    fields: int = 1_000_000  # parts of the file on the wire, contents of tensors aside
     nodes: int = 50_000  # in the file, subgraphs and functions included
     expanded_nodes: int = 200_000  # after inlining functions
     edges: int = 1_000_000  # inputs, outputs and attributes of all nodes
@@ -83,13 +84,15 @@ class _Counter:
         taken, self._body = self._body, _Body()
         return taken
 
-    def graph(self, nodes: Iterable[onnx.NodeProto], depth: int) -> None:
+    def graph(self, nodes: Sequence[onnx.NodeProto], depth: int) -> None:
         if depth > self._limits.nesting:
             raise too_large("The model nests subgraphs too deeply.", "nesting-limit", depth, self._limits.nesting)
         body = self._body
         body.depth = max(body.depth, depth)
         for node in nodes:
             self._nodes += 1
+            if self._nodes > self._limits.nodes:
+                raise too_large("The model has too many nodes.", "node-limit", self._nodes, self._limits.nodes)
             self._edges += len(node.input) + len(node.output) + len(node.attribute)
             key = function_key(node)
             uses, deepest = body.calls.get(key, (0, 0))
@@ -97,8 +100,6 @@ class _Counter:
             body.size += sum(attribute.ByteSize() for attribute in node.attribute if attribute.HasField("t"))
             for inner in subgraphs(node):
                 self.graph(inner.node, depth + 1)
-        if self._nodes > self._limits.nodes:
-            raise too_large("The model has too many nodes.", "node-limit", self._nodes, self._limits.nodes)
         if self._edges > self._limits.edges:
             raise too_large("The model has too many edges.", "edge-limit", self._edges, self._limits.edges)
 

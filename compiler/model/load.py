@@ -16,16 +16,17 @@ from google.protobuf.message import Error as ProtobufError  # type: ignore[impor
 from ..errors import InvalidModelError, UnsupportedError
 from . import shapes as shape_inference
 from .assemble import assemble, give_final_names
-from .constants import check_constants
 from .external import ExternalData
 from .files import read_file
 from .inputs import fix_inputs
 from .limits import Limits, check_cost
 from .model import Model
+from .operands import check_operands
 from .rename import plain
 from .sizes import check_sizes, infer_at_batch_1
 from .untrusted import shown
 from .upgrade import declared_opset, to_opset
+from .wire import check_wire
 
 Dims = Sequence[int | None]
 DEFAULT_LIMITS = Limits()
@@ -57,6 +58,7 @@ def load(
     """
     file = Path(path)
     data = read_file(file, limits)
+    check_wire(data, str(file), limits)
     try:
         proto = onnx.ModelProto.FromString(data)
     except ProtobufError as error:
@@ -89,8 +91,8 @@ def load_proto(
         graph = plain(proto, opset, external, limits)
     fix_inputs(graph, shapes or {})
     inference = infer_at_batch_1(graph, opset)
+    check_operands(graph, inference)
     check_sizes(inference, graph.names, graph.constants, limits)
-    check_constants(graph, inference)
     final = assemble(to_opset(graph, opset), graph)
     names = give_final_names(final, graph)
     batch = _infer(final, names)

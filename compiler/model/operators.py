@@ -147,7 +147,8 @@ def _check_attribute(
         hint = f"Did you mean {close[0]}?" if close else None
         raise _invalid(node, "unknown-attribute", f"{node.op_type} has no attribute {shown(name)}.", hint)
     if attribute.type != int(wanted.type):  # type: ignore[call-overload]
-        raise _invalid(node, "attribute-type", f"Attribute {name} has the wrong type.")
+        why = f"Attribute {name} has type {_type_name(attribute.type)}; {node.op_type} wants {wanted.type.name}."
+        raise _invalid(node, "attribute-type", why)
     if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.TYPE_PROTO):
         raise UnsupportedError(
             "The model uses a sparse tensor or a type as an attribute.", code="attribute-type", where=_where(node),
@@ -160,6 +161,11 @@ def _check_attribute(
     _check_integers(node, name, integers)
     floats = [attribute.f] if attribute.type == onnx.AttributeProto.FLOAT else list(attribute.floats)
     _check_floats(node, name, floats)
+
+
+def _type_name(kind: int) -> str:
+    known = kind in onnx.AttributeProto.AttributeType.values()
+    return onnx.AttributeProto.AttributeType.Name(kind) if known else str(kind)
 
 
 def _check_integers(node: onnx.NodeProto, name: str, values: list[int]) -> None:
@@ -193,5 +199,5 @@ def _invalid(node: onnx.NodeProto, code: str, why: str, hint: str | None = None)
         code=code,
         where=_where(node),
         why=why,
-        hint=hint or "Check the model with onnx.checker.check_model, and export it again.",
+        hint=hint or "Correct it where the model is made, and export it again.",
     )

@@ -330,5 +330,6 @@ def _invalid(code: str, where: Text, why: str, hint: str | None = None) -> Inval
         code=code,
         where=shown(where) or None,
         why=why,
-        hint=hint or "Check the model with onnx.checker.check_model, and export it again.",
+        hint=hint
+        or "Correct it where the model is made (onnx.checker.check_model finds such faults), and export it again.",
     )

@@ -131,7 +131,11 @@ def _inline(tensor: onnx.TensorProto, where: Text, size: int, dims: tuple[int, .
     entries = (math.prod(dims) + 1) // 2 if bits == 4 else math.prod(dims)
     if filled not in ([], [field]) or len(getattr(tensor, field)) != entries:
         found = sum(len(getattr(tensor, name)) for name in filled)
-        raise _invalid("tensor-data", where, f"Its shape {list(dims)} needs {entries} numbers; {found} are there.")
+        raise _invalid(
+            "tensor-data",
+            where,
+            f"Its shape {list(dims)} needs {entries} numbers in {field}; there are {found}, in {filled or 'no field'}.",
+        )
     try:
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:
