@@ -12,11 +12,11 @@ import numpy as np
 from ...compiler.errors import InvalidModelError, UnsupportedError
 from ...compiler.integer.graph import Graph
 from ...compiler.model.workload import Workload
-from ...compiler.quantity import Estimate
+from ...compiler.quantity import Estimate, Quantity
 from ...compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
 from . import cost
 from .build import find_toolchain, link
-from .bundle import LIBRARY, refuse_changed, sample_inputs, write_bundle
+from .bundle import LIBRARY, refuse_changed, write_bundle
 from .check import findings
 from .execute import Run, run_bundle
 from .lower import MAIN, TRACE, compile_graph
@@ -51,7 +51,7 @@ class TvmTarget:
         return findings(graph)
 
     def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
-        """Writes the bundle (see `bundle.py`) and measures its latency on this machine.
+        """Writes the bundle (see `bundle.py`).
 
         Raises UnsupportedError for operators that `check` refuses, InvalidModelError for names that are not plain,
         ToolError where TVM or a C compiler is missing or fails.
@@ -66,11 +66,8 @@ class TvmTarget:
         link(toolchain, executable, out / LIBRARY)
         progress("Writing the bundle", 0.7)
         description = write_bundle(out, graph, toolchain)
-        progress("Measuring latency", 0.8)
-        measured = run_bundle(out, list(sample_inputs(graph, 1).values()), [], time_budget_s=cost.MEASURE_S)
         files = tuple(sorted(path.name for path in out.iterdir()))
-        costs = cost.measured(measured["seconds"], out / LIBRARY, toolchain)
-        return Artifact(out, files, description, tuple(found), costs)
+        return Artifact(out, files, description, tuple(found), {"flash_bytes": cost.library_size(out / LIBRARY)})
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Every integer tensor from the library's `trace`, then the graph's outputs from its `main`."""
@@ -78,6 +75,13 @@ class TvmTarget:
         entries: Mapping[str, Any] = artifact.manifest["entries"]
         runs = [Run(entry, tuple(entries[entry])) for entry in (TRACE, MAIN)]
         return run_bundle(artifact.root, [np.asarray(inputs[name]) for name in graph.inputs], runs)
+
+    def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
+        """Latency of one sample on this machine, one thread, in a process of its own."""
+        refuse_changed(artifact.root, artifact.manifest)
+        sample = [np.asarray(inputs[name])[:1] for name in graph.inputs]
+        seconds = run_bundle(artifact.root, sample, [], time_budget_s=cost.MEASURE_S)["seconds"]
+        return {"latency_s": cost.measured_latency(seconds, artifact.manifest["compiler"])}
 
 
 def refuse_unsafe_names(graph: Graph) -> None:

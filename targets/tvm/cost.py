@@ -13,7 +13,6 @@ import numpy.typing as npt
 from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
 from ...compiler.target import Device
-from .build import Toolchain
 
 MEASURE_S = 0.5  # of runs, after a warm-up
 
@@ -69,15 +68,19 @@ def estimate(work: Workload, device: Device) -> Estimate:
     )
 
 
-def measured(seconds: npt.NDArray[Any], library: Path, toolchain: Toolchain) -> dict[str, Quantity]:
-    """Median latency of one sample with the 10th and 90th percentile, and the library's size."""
+def measured_latency(seconds: npt.NDArray[Any], compiler: Mapping[str, Any]) -> Quantity:
+    """Median latency of one sample with the 10th and 90th percentile. compiler: `version` and `flags` of the bundle."""
     low, median, high = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     source = (
         f"{len(seconds)} runs of model.so, batch 1, one thread, 10th to 90th percentile; {processor()}; "
-        f"{toolchain.version}; {' '.join(toolchain.flags)}"
+        f"{compiler['version']}; {' '.join(compiler['flags'])}"
     )
-    size = Quantity.exact(library.stat().st_size, "B", "measured", "size of model.so: weights and code")
-    return {"latency_s": Quantity(median, low, high, "s", "measured", source), "flash_bytes": size}
+    return Quantity(median, low, high, "s", "measured", source)
+
+
+def library_size(library: Path) -> Quantity:
+    """What the library takes in flash or on disk."""
+    return Quantity.exact(library.stat().st_size, "B", "measured", "size of model.so: weights and code")
 
 
 def processor() -> str:
