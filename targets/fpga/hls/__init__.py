@@ -21,6 +21,7 @@ from . import cost, csim, package, process, settings
 from .lower import Lowered, lower_graph
 from .reuse import schedule
 from .spec import HlsLayer, Spec
+from .vectors import write_vectors
 
 PROJECT = "project"
 WRITE_TIMEOUT_S = 600.0
@@ -87,6 +88,7 @@ class HlsTarget:
             shutil.move(Path(scratch, PROJECT), out / PROJECT)
         manifest = package.manifest(graph, lowered, spec, plan)
         package.clean(out / PROJECT)
+        write_vectors(out / PROJECT / "tb_data", graph, lowered)
         package.write_scripts(out, spec, plan, manifest)
         package.archive(out, package.files_under(out), out / "firmware.zip")
         progress("writing the HLS project", 1.0)

@@ -17,37 +17,40 @@ from .spec import Spec
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAMP = "00000000"
 _DROPPED = ("hls4ml_config.yml",)  # hls4ml's own record; the manifest says the same and more
-_OPTIONS = """array set opt {
-    reset      1
-    csim       0
-    synth      1
-    cosim      0
-    validation 0
-    export     1
-    vsynth     0
-    fifo_opt   0
+_OPTIONS = {
+    "reset": 1,
+    "csim": 0,
+    "synth": 1,
+    "cosim": 0,
+    "validation": 0,
+    "export": 1,
+    "vsynth": 0,
+    "fifo_opt": 0,
 }
-"""
 _BUILD = """#!/bin/sh
-# Synthesises ./project and exports it as an IP core. Needs AMD Vitis HLS on the PATH.
+# Synthesises ./project and exports it as an IP core. Needs {product} on the PATH.
 set -eu
 cd "$(dirname "$0")/project"
-if command -v vitis-run >/dev/null 2>&1; then
-    exec vitis-run --mode hls --tcl build_prj.tcl
-elif command -v vitis_hls >/dev/null 2>&1; then
-    exec vitis_hls -f build_prj.tcl
-fi
-echo "build.sh: neither vitis-run nor vitis_hls is on the PATH." >&2
-echo "Install AMD Vitis (2023.2 or later) and source its settings64.sh, then run this script again." >&2
+{attempts}
+echo "build.sh: {product} is not on the PATH ({tools})." >&2
+echo "Install it and source its settings64.sh, then run this script again." >&2
 exit 6
 """
+_TOOLS = {  # by hls4ml backend: the product, and the command lines that build the project with it
+    "Vitis": ("AMD Vitis HLS", ("vitis-run --mode hls --tcl build_prj.tcl", "vitis_hls -f build_prj.tcl")),
+    "Vivado": (
+        "Xilinx Vivado HLS",
+        ("vivado_hls -f build_prj.tcl '" + " ".join(f"{key}={value}" for key, value in _OPTIONS.items()) + "'",),
+    ),
+}
 _README = """HLS project
 ===========
 part: {part}    clock: {clock:g} ns    interface: {io_type}    strategy: {strategy}
 
-Build        ./build.sh synthesises project/ with AMD Vitis HLS and exports an IP core to
-             project/{project}_prj/solution1/impl/ip. Options are in project/build_opt.tcl.
-Simulate     project/build_lib.sh builds the C simulation with g++ alone.
+Build        ./build.sh synthesises project/ with {product} and exports an IP core to
+             project/{project}_prj/solution1/impl/ip.
+Simulate     project/build_lib.sh builds the C simulation with g++ alone. project/tb_data holds inputs and the outputs
+             that every simulation must give; set csim or cosim in project/build_opt.tcl to 1 to run the vendor's.
 firmware.zip holds project/, build.sh and this file.
 
 The top function is {project}() in project/firmware/{project}.cpp. Its ports carry fixed-point numbers:
@@ -67,7 +70,8 @@ def clean(project: Path) -> None:
     script = project / "build_lib.sh"
     text = script.read_text(encoding="utf-8").replace("-O3", "-O2")
     script.write_text(re.sub(r"LIB_STAMP=\w+", f"LIB_STAMP={_STAMP}", text), encoding="utf-8")
-    (project / "build_opt.tcl").write_text(_OPTIONS, encoding="utf-8")
+    options = "".join(f"    {key:10} {value}\n" for key, value in _OPTIONS.items())
+    (project / "build_opt.tcl").write_text(f"array set opt {{\n{options}}}\n", encoding="utf-8")
 
 
 def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str, Any]) -> None:
@@ -76,7 +80,14 @@ def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str,
         f"  {port['direction']:6} {port['tensor']}: {port['type']}, shape {port['shape']}, axes {port['axes']}\n"
         for port in manifest["ports"]
     )
+    product, commands = _TOOLS[spec.backend]
+    tools = [command.split()[0] for command in commands]
+    attempts = "\n".join(
+        f"if command -v {tool} >/dev/null 2>&1; then exec {command}; fi"
+        for tool, command in zip(tools, commands, strict=True)
+    )
     readme = _README.format(
+        product=product,
         part=spec.part,
         clock=spec.clock_period_ns,
         io_type=spec.io_type,
@@ -84,7 +95,8 @@ def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str,
         project=spec.project,
         ports=ports,
     )
-    (out / "build.sh").write_text(_BUILD, encoding="utf-8")
+    script = _BUILD.format(product=product, attempts=attempts, tools=", ".join(tools))
+    (out / "build.sh").write_text(script, encoding="utf-8")
     (out / "build.sh").chmod(0o755)
     (out / "README.txt").write_text(readme, encoding="utf-8")
 

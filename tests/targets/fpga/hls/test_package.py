@@ -23,6 +23,7 @@ from prunus.targets.catalog import resolve
 from prunus.targets.fpga.hls import HlsTarget, process
 from prunus.targets.fpga.hls.lower import lower_graph
 from prunus.targets.fpga.hls.spec import HlsLayer, Spec
+from prunus.targets.fpga.hls.vectors import INPUTS, OUTPUTS
 
 needs_hls4ml = pytest.mark.skipif(importlib.util.find_spec("hls4ml") is None, reason="hls4ml is not installed")
 _, DEVICE = resolve("pynq-z2")
@@ -65,6 +66,10 @@ def test_what_the_artefact_holds(tmp_path: Path) -> None:
         if layer["reuse_factor"]:
             assert f"reuse_factor = {layer['reuse_factor']};" in source
             assert f"nnet::{layer['strategy'].lower()}" in source
+    lines = {name: (artifact.root / f"project/tb_data/{name}").read_text().splitlines() for name in (INPUTS, OUTPUTS)}
+    assert {len(line.split()) for line in lines[INPUTS]} == {16}
+    assert {len(line.split()) for line in lines[OUTPUTS]} == {5}
+    assert len(lines[INPUTS]) == len(lines[OUTPUTS]) == 16
     tcl = (artifact.root / "project/project.tcl").read_text()
     assert 'set part "xc7z020clg400-1"' in tcl and "set clock_period 10" in tcl
     assert [port["tensor"] for port in artifact.manifest["ports"]] == ["t0001", "t0004"]
