@@ -152,14 +152,13 @@ def bypass(node: ir.Node) -> bool:
 
 
 def sweep(graph: ir.Graph) -> int:
-    """Removes nodes and initializers that nobody reads; returns how many. Graph inputs stay."""
-    removed = 0
+    """Removes nodes and initializers that nobody reads; returns the number of nodes. Graph inputs stay."""
+    unread = 0
     for node in reversed(list(graph)):
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
             graph.remove(node, safe=True)
-            removed += 1
+            unread += 1
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
             graph.initializers.pop(name)
-            removed += 1
-    return removed
+    return unread

@@ -83,10 +83,13 @@ class Normalise:
         apply_rules(work.graph, CONSTANT_RULES, journal)
         if any(value.shape is None or value.type is None for value in all_values(work.graph)):
             infer_shapes(work)
-        while fold(work, journal) | apply_rules(work.graph, RULES, journal):
-            pass
+        settled = False
+        while not settled:
+            settled = not (fold(work, journal) | apply_rules(work.graph, RULES, journal))
+            unread = sweep(work.graph)  # a value with one reader less may match more rules
+            journal.did("unread-removed", unread)
+            settled &= not unread
         attributes.write_schema_defaults(work.ir, journal)
-        sweep(work.graph)
         changed = journal.changed or work.form != model.form
         if journal.changed:
             infer_shapes(work)

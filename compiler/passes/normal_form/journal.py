@@ -37,6 +37,7 @@ DONE: dict[str, str] = {
     "transposes-absorbed": "transpositions taken over by the weights or axes behind them",
     "transposes-removed": "transpositions cancelled",
     "transposes-reshaped": "transpositions of dimensions of size one made reshapes",
+    "unread-removed": "nodes that nobody reads removed",
 }
 
 

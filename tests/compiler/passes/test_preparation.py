@@ -20,7 +20,8 @@ from prunus.compiler.passes.properties import check
 from prunus.compiler.passes.push_transposes import PushTransposes
 from prunus.compiler.passes.remove_dead_channels import RemoveDeadChannels
 from prunus.compiler.pruning.prove import compared_values
-from prunus.tests.compiler.passes.equivalence import TOLERANCE, operators
+from prunus.tests.compiler.passes.equivalence import TOLERANCE, operators, relative_error
+from prunus.tests.compiler.passes.random_networks import random_network
 from prunus.tests.light import LARGE_LIGHT_NAMES, SMALL_LIGHT_NAMES, random_light_model
 
 PREPARATION = (Normalise, FoldConstants, PushTransposes, FoldBatchNorm, FoldInput, RemoveDeadChannels)
@@ -102,3 +103,14 @@ def test_autoencoder_is_ten_gemms(models: Path) -> None:
     """MatMul, Add, Mul, Add, Relu as written by the trainer becomes Gemm, Relu."""
     after = prepare(load(models / "mlperf_ad_autoencoder_fp32.onnx"))
     assert operators(after) == ["Gemm", "Relu"] * 9 + ["Gemm"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks(seed: int) -> None:
+    """Every spelling of everything, in any order."""
+    model = load_proto(random_network(seed))
+    after = prepare(model)
+    assert relative_error(model, after) <= TOLERANCE
+    assert str(after.graph.outputs[0].shape) == "[batch,5]"
+    leftover = {"Sum", "Identity", "Max", "Min", "Flatten", "Squeeze", "ReduceMean", "MatMul", "Div"}
+    assert leftover.isdisjoint(operators(after))
