@@ -29,7 +29,7 @@ from .lower import MAIN, TRACE, element_type
 Array = npt.NDArray[Any]
 SCHEMA = "prunus.tvm-bundle/1"
 LIBRARY, LOADER, VECTORS, DESCRIPTION, README = "model.so", "run.py", "vectors.npz", "bundle.json", "README.txt"
-VECTOR_SAMPLES = 4
+VECTOR_SAMPLES = 2
 LOADER_TEMPLATE = Path(__file__).parent / "runtime" / "run.py"
 
 README_TEXT = """\

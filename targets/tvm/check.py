@@ -17,7 +17,8 @@ def _find(graph: ir.Graph, op: ir.Op) -> Finding:
         if foreign:
             hint = f"TVM does not compute {', '.join(foreign)[:200]} here; leave it to the host, outside of the model."
             return Finding(op.name, "unsupported", "island-unsupported", hint)
-        return Finding(op.name, "float", op.reason, op.hint)
+        own = "TVM computes it in floating point, inside the library."
+        return Finding(op.name, "float", op.reason, own if op.reason == "terminal-softmax" else op.hint)
     if isinstance(op, ir.QReshape):
         return Finding(op.name, "integer", "view")
     if type(op) not in calls.CALLS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +14,39 @@ from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
 from ...compiler.target import Device
 
+Bound = Literal["low", "value", "high"]
 MEASURE_S = 0.5  # of runs, after a warm-up
+SOURCE = "roofline of the portable kernels, one thread; constants of the device file"
+BOUNDS: tuple[Bound, ...] = ("low", "value", "high")
 
-# The constant of the device file that bounds a layer's multiply-accumulates; all others use the matrix product's.
-_MAC_RATES: Mapping[str, str] = {"conv": "conv_macs_per_s", "depthwise": "depthwise_macs_per_s"}
+
+def _arithmetic(layer: Layer) -> dict[str, float]:
+    """How often each constant of the device file counts for a layer: what the loops of the portable kernels do."""
+    if layer.op == "depthwise":
+        channels, height = layer.out_shape[0], layer.out_shape[1]
+        return {"depthwise_row_s": channels * height * layer.kernel[0], "depthwise_mac_s": layer.macs}
+    if layer.op == "pool":
+        return {"pool_op_s": layer.ops}
+    if layer.macs == 0:
+        return {"op_s": layer.ops}
+    counts = {"mac_s": float(layer.macs), "output_s": float(layer.output_elements)}
+    if layer.op == "conv" and layer.kernel != (1, 1):
+        counts["gather_s"] = layer.macs / max(layer.out_channels, 1)  # every pixel's window is copied once
+    return counts
+
+
+def _latency_s(layer: Layer, device: Device, bound: Bound) -> float:
+    """max(arithmetic, memory traffic) plus the cost of a call. Zeros cost as much as any other weight."""
+    constants = {key: float(getattr(q, bound)) for key, q in device.data.items() if isinstance(q, Quantity)}
+    arithmetic_s = sum(count * constants[key] for key, count in _arithmetic(layer).items())
+    traffic_bytes = layer.weight_bytes + layer.input_bytes + layer.output_bytes
+    return max(arithmetic_s, traffic_bytes * constants["byte_s"]) + constants["call_s"]
 
 
 def _layer(layer: Layer, device: Device) -> LayerCost:
-    """Latency as max(arithmetic, memory traffic) plus the cost of a call. Zeros cost as much as any other weight."""
-    rate: Quantity = device.data[_MAC_RATES.get(layer.op, "gemm_macs_per_s")]
-    traffic_bytes = layer.weight_bytes + layer.input_bytes + layer.output_bytes
-    other_s = layer.ops / device.data["ops_per_s"].value
-    memory_s = traffic_bytes / device.data["bytes_per_s"].value
-
-    call_s: float = device.data["call_s"].value
-
-    def latency(macs_per_s: float) -> float:
-        return float(max(layer.macs / macs_per_s + other_s, memory_s) + call_s)
-
-    value = latency(rate.value)
+    low, value, high = (_latency_s(layer, device, bound) for bound in BOUNDS)
     costs = {
-        "latency_s": Quantity(value, latency(rate.high), latency(rate.low), "s", "modelled", rate.source),
+        "latency_s": Quantity(value, low, high, "s", "modelled", SOURCE),
         "flash_bytes": Quantity.exact(layer.weight_bytes, "B", "modelled", "weights"),
         "ram_bytes": Quantity.exact(layer.input_bytes + layer.output_bytes, "B", "modelled", "inputs and output"),
     }
@@ -44,15 +56,13 @@ def _layer(layer: Layer, device: Device) -> LayerCost:
 def estimate(work: Workload, device: Device) -> Estimate:
     """Latency of one sample on one thread, size of the library, largest pair of live activations; layer by layer."""
     layers = tuple(_layer(layer, device) for layer in work.layers)
-    parts = [layer.costs["latency_s"] for layer in layers]
-    low, value, high = (sum(getattr(part, field) for part in parts) for field in ("low", "value", "high"))
+    low, value, high = (sum(getattr(layer.costs["latency_s"], bound) for layer in layers) for bound in BOUNDS)
     code = device.data["code_bytes"]
     size = code.value + sum(layer.costs["flash_bytes"].value for layer in layers)
     ram = max((layer.costs["ram_bytes"].value for layer in layers), default=0.0)
-    source = "roofline over the layers, one thread; rates from the device file"
     return Estimate(
         {
-            "latency_s": Quantity(value, low, high, "s", "modelled", source),
+            "latency_s": Quantity(value, low, high, "s", "modelled", SOURCE),
             "flash_bytes": Quantity(
                 size,
                 size + code.low - code.value,
