@@ -48,7 +48,8 @@ def reshape(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Sizes in the shape constant are patched; an entry of -1 follows by itself."""
     shape = trace.integers(node.inputs[1])
     out = _refactor(trace, node)
-    if shape is not None and not attribute(node, "allowzero", 0):
+    # exporters set allowzero without need: it means something only where the shape holds a zero
+    if shape is not None and not (attribute(node, "allowzero", 0) and 0 in shape):
         dims = tuple(
             dim.labels if isinstance(dim, Free) and entry != -1 else None for entry, dim in zip(shape, out, strict=True)
         )
