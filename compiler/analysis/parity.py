@@ -163,29 +163,36 @@ def _layers(model: Model) -> dict[str, str]:
 def match_values(reference: Model, candidate: Model) -> dict[str, str]:
     """Plain names of the reference's values -> plain names of the candidate's."""
     theirs = {str(value.name): value for node in candidate.graph for value in node.outputs if value.name}
-    by_original = {candidate.original(name): name for name in theirs}
-    ours = [value for node in reference.graph for value in node.outputs if value.name]
-    ways = (
-        {str(value.name): by_original.get(reference.original(str(value.name))) for value in ours},
-        {str(value.name): by_original.get(str(value.name)) for value in ours},  # for a candidate that Prunus saved
-    )
-    names = max(ways, key=lambda way: sum(name is not None for name in way.values()))
-    matched = {name for name in names.values() if name is not None}
-    comparable = _layers(candidate)
+    ours = {str(value.name): value for node in reference.graph for value in node.outputs if value.name}
+    names = _same_names(reference, candidate, ours, theirs)
+    matched, comparable = set(names.values()), _layers(candidate)
     pairs: dict[str, str] = {}
-    for value in ours:
-        found = names[str(value.name)]
-        meant = _meant(value, lambda user: any(names.get(str(v.name)) is not None for v in user.outputs))
-        if found in comparable and meant is not None:
-            pairs[str(meant.name)] = _stand_in(theirs[found], matched)
+    for old, new in names.items():
+        meant = _meant(ours[old], lambda user: any(str(value.name) in names for value in user.outputs))
+        if new in comparable and meant is not None:
+            pairs[str(meant.name)] = _stand_in(theirs[new], matched)
     return pairs
+
+
+def _same_names(reference: Model, candidate: Model, ours: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
+    """Values of one original name, or, where more are found so, of the reference's plain name.
+
+    The latter is for a candidate that Prunus made from the reference, saved and loaded again: its file holds the
+    reference's plain names, and the user's for graph outputs.
+    """
+    by_original = {candidate.original(name): name for name in theirs}
+    outputs = {str(value.name) for value in reference.graph.outputs}
+    user_names = {name: by_original.get(reference.original(name)) for name in ours}
+    plain_names = {name: by_original.get(name) or (user_names[name] if name in outputs else None) for name in ours}
+    found = [{old: new for old, new in way.items() if new is not None} for way in (user_names, plain_names)]
+    return max(found, key=len)
 
 
 def _meant(value: onnx_ir.Value, survives: Callable[[onnx_ir.Node], bool]) -> onnx_ir.Value | None:
     """The reference's value that a candidate's value of this name stands for; None where that is not clear."""
     while True:
         gone = [user for user in value.consumers() if not survives(user)]
-        if not gone:
+        if not gone or value.is_graph_output():
             return value
         if len(gone) > 1 or len(value.uses()) > 1:
             return None

@@ -197,9 +197,14 @@ def test_a_threshold_of_the_callers_own():
     assert bad.layer == first.layer
 
 
-def test_a_real_network_with_one_spoiled_layer(models: Path):
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_real_network_with_one_spoiled_layer(models: Path, tmp_path: Path, saved: bool):
     model, data = original(models, "kws")
     candidate, _ = quantized(models, "kws", Formats())
+    if saved:  # the user's names on one side, plain ones on the other
+        save(candidate, tmp_path / "int8.onnx")
+        candidate = load(tmp_path / "int8.onnx")
+    assert len(layer_parity(model, candidate, data.first(8))) >= 20
     assert first_bad_layer(model, candidate, data.first(8)) is None
     bad = first_bad_layer(model, spoiled(candidate, 4, -1.0), data.first(8))
     assert bad is not None

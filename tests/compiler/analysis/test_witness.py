@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from light import SMALL_LIGHT_NAMES, random_light_model
 from qdq import Qdq, feed
 from real import NETWORKS, quantized
 
@@ -18,6 +19,9 @@ from prunus.compiler.data import Data
 from prunus.compiler.integer import ops
 from prunus.compiler.integer.check import check_graph
 from prunus.compiler.integer.from_qdq import read_qdq
+from prunus.compiler.model.load import load_proto
+from prunus.compiler.passes import FoldBatchNorm, FoldConstants, Normalise, Quantize
+from prunus.compiler.passes.base import Context
 from prunus.compiler.target import Formats
 
 WITHIN_ONE, EQUAL, AGREEMENT = 0.999, 0.9999, 0.99
@@ -46,6 +50,22 @@ def check(models: Path, name: str, activation: str, samples: int) -> None:
     assert found.worst_within_one >= WITHIN_ONE
     assert found.worst_equal >= EQUAL
     assert found.agreement >= AGREEMENT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL_LIGHT_NAMES)
+def test_known_topologies(name: str):
+    """Random weights in real architectures: channel shuffles, dense concatenations, local response normalisation."""
+    model = load_proto(random_light_model(name))
+    samples = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
+    data = feed(model, samples)
+    for each in (Normalise(), FoldConstants(), FoldBatchNorm(), Quantize()):
+        model = each.run(model, Context(calibration=data)).model
+    graph = read_qdq(model, Formats())
+    check_graph(graph)
+    found = witness(model, graph, data)
+    assert found.max_difference <= 1
+    assert found.equal >= EQUAL
 
 
 def tie_net() -> tuple[Qdq, str]:
