@@ -72,6 +72,12 @@ class SymmetricBuilder(Builder):
         op = ir.QPad(**self._names(x), before=(0, top, left), after=(0, bottom, right))
         return self._append(op, (channels, height + top + bottom, width + left + right), self._quant(x))
 
+    def upsample(self, x: str, down: int, right: int) -> str:
+        channels, height, width = self.tensors[x].shape
+        rows, columns = (np.arange(n, dtype=np.int32).repeat(f) for n, f in ((height, down), (width, right)))
+        op = ir.QResize(**self._names(x), rows=rows, columns=columns)
+        return self._append(op, (channels, height * down, width * right), self._quant(x))
+
     def transpose(self, x: str, *perm: int) -> str:
         shape = tuple(self.tensors[x].shape[axis] for axis in perm)
         return self._append(ir.QTranspose(**self._names(x), perm=perm), shape, self._quant(x))
@@ -102,7 +108,8 @@ def cnn(scheme: ir.Scheme, seed: int = 0) -> tuple[ir.Graph, Feeds]:
     b = build.depthwise(x, relu=False)
     x = build.requant(build.concat(a, b), 1.0, relu=True)  # 12 x 10 x 9
     x = build.concat(build.conv(x, 12, kernel=1), x, axis=1)  # 12 x 20 x 9
-    x = build.maxpool(x, 2, 2)  # 12 x 10 x 4
+    x = build.maxpool(x, 4, 4)  # 12 x 5 x 2
+    x = build.upsample(x, 2, 2)  # 12 x 10 x 4
     tiled, over = build.average(x, (2, 3)), build.average(x, (4, 3), (2, 1))  # 12 x 5 x 1, 12 x 4 x 2
     x = build.add(build.conv(build.maxpool(tiled, 1, 1), 8, kernel=1), build.conv(tiled, 8))
     top = build.gemm(build.flatten(x), 6, relu=False)

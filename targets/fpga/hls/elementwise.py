@@ -147,3 +147,34 @@ def lower_pad(low: Lowering, op: ir.QPad) -> Value:
             "pad_right": op.after[2],
         },
     )
+
+
+def lower_resize(low: Lowering, op: ir.QResize) -> Value:
+    """A nearest-neighbour resize that repeats every pixel equally often."""
+    x = image(low, op, op.inputs[0])
+    height, width = len(op.rows), len(op.columns)
+    for indices, size in ((op.rows, x.shape[0]), (op.columns, x.shape[1])):
+        if len(indices) % size or not np.array_equal(indices, np.arange(size).repeat(len(indices) // size)):
+            raise refuse(
+                op,
+                "resize",
+                "hls4ml repeats every pixel equally often.",
+                "Resize by whole factors, with coordinates rounded down (asymmetric, floor).",
+            )
+    return low.emit(
+        "Resize",
+        f"{op.output}_resize",
+        (x,),
+        x.type,
+        (height, width, x.shape[2]),
+        layout.channels_last((x.shape[2], height, width)),
+        attributes={
+            "data_format": "channels_last",
+            "in_height": x.shape[0],
+            "in_width": x.shape[1],
+            "out_height": height,
+            "out_width": width,
+            "n_chan": x.shape[2],
+            "algorithm": "nearest",
+        },
+    )

@@ -1,8 +1,8 @@
 """Integer graph -> layers of hls4ml, and what becomes of every operator on the way.
 
 One walk serves both `check` and `lower`: an operator is supported if and only if its lowering succeeds. Float
-operators before the first and after the last layer stay with the host, as does what hls4ml has no exact form of
-(softmax, tables) where nothing on the device depends on it.
+operators before the first and after the last layer stay with the host, as does whatever has no weights and no exact
+form in hls4ml (softmax, tables) at either end.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _LOWER: Mapping[type[ir.Op], Callable[[Lowering, Any], Value]] = {
     ir.QReshape: elementwise.lower_reshape,
     ir.QTranspose: elementwise.lower_transpose,
     ir.QPad: elementwise.lower_pad,
+    ir.QResize: elementwise.lower_resize,
 }
 MAX_PARALLEL_WEIGHTS, _MAX_PARALLEL_SIZE = 1 << 16, 1024
 _MAX_LAYOUTS = 64  # tried for graphs with several inputs

@@ -10,7 +10,7 @@ from ....compiler.integer import graph as ir
 from ....compiler.target import Finding
 from .lowering import Lowering
 
-_HOST = (ir.Quantize, ir.Dequantize, ir.Island, ir.QSoftmax, ir.QLut)  # may stay with the host at either end
+_FLOAT = (ir.Dequantize, ir.Island)
 _MOVES = (ir.QReshape, ir.QTranspose)
 _MAX_COPIES = 7  # of one stream: hls4ml's clone layer has no more
 
@@ -56,12 +56,14 @@ def _before(graph: ir.Graph, device: set[str]) -> set[str]:
 
 
 def _host(op: ir.Op, after: bool, before: bool, problem: UnsupportedError | None) -> Finding | None:
-    """The finding of an operator that the host computes before or after the device."""
+    """The finding of an operator that the host computes before or after the device: anything but a layer with
+    weights may stay there, when the device has no exact form of it."""
     if isinstance(op, ir.Quantize) and problem is None and not after:
         return Finding(op.name, "host", "input-quantization", "The host sends integers of the input's type.")
-    if problem is None or not isinstance(op, _HOST) or (after and before):
+    if problem is None or isinstance(op, ir.Linear) or (after and before):
         return None
-    why = f"The host computes it from the device's {'results' if after else 'inputs'}."
+    where = f"The host computes it from the {'results' if after else 'inputs'} of the device."
+    why = where if isinstance(op, _FLOAT) else f"{problem.what} {where}"
     return Finding(op.name, "host", "host-epilogue" if after else "host-prologue", why)
 
 

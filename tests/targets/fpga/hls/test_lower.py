@@ -91,13 +91,26 @@ def test_a_shift_that_contradicts_the_scales() -> None:
     build.add(x, x)
     shifted = replace(build.ops[-1].requant, shift=build.ops[-1].requant.shift + 1)  # type: ignore[attr-defined]
     build.ops[-1] = replace(build.ops[-1], requant=shifted)  # type: ignore[call-arg]
-    assert check(build.finish("add", build.dequantize("t0002"))[0])["n0002"] == ("unsupported", "scale-mismatch")
+    build.gemm("t0002", 3)
+    assert check(build.finish("add", build.dequantize("t0003"))[0])["n0002"] == ("unsupported", "scale-mismatch")
 
 
 def test_pooling_that_overlaps() -> None:
     build = hls_graphs.SymmetricBuilder((2, 7, 7), "pow2", 0)
     x = build.maxpool(build.conv(build.quantize(), 3), 3, 2)
-    assert check(build.finish("pool", build.dequantize(x))[0])["n0003"] == ("unsupported", "pool-window")
+    last, _ = build.finish("last", build.dequantize(x))
+    assert check(last)["n0003"] == ("host", "host-epilogue")
+    hint = HlsTarget().check(last, DEVICE)[2].hint
+    assert "neither overlap" in hint and "host computes it" in hint
+    between, _ = build.finish("between", build.dequantize(build.conv(x, 2)))
+    assert check(between)["n0003"] == ("unsupported", "pool-window")
+
+
+def test_a_resize_that_is_no_repetition() -> None:
+    build = hls_graphs.SymmetricBuilder((2, 4, 4), "pow2", 0)
+    x = build.upsample(build.conv(build.quantize(), 3), 2, 2)
+    build.ops[-1] = replace(build.ops[-1], rows=np.array([0, 0, 0, 1, 1, 2, 3, 3], np.int32))  # type: ignore[call-arg]
+    assert check(build.finish("up", build.dequantize(build.conv(x, 2)))[0])["n0003"] == ("unsupported", "resize")
 
 
 def test_tables_run_on_the_host_only_at_the_ends() -> None:
