@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -136,35 +137,54 @@ def _layout(minimum: float, maximum: float) -> tuple[int, int, int]:
         exponent += 1
 
 
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """By value name: statistics, and the mean of each channel in float64."""
+
+    statistics: Mapping[str, Statistics]
+    means: Mapping[str, npt.NDArray[np.float64]]
+
+
 def collect(
     model: Model,
     values: Sequence[ir.Value],
     data: Data,
     *,
+    means: Mapping[ir.Value, int] = MappingProxyType({}),
     max_bytes: int = MAX_FETCHED_BYTES,
     progress: Progress = no_progress,
-) -> dict[str, Statistics]:
-    """Statistics of the named float values of `model` over all samples of `data`.
+) -> Calibration:
+    """Statistics of `values` of the float model, and channel means of `means` (value -> axis of its channels).
 
     At most about `max_bytes` of fetched activations are held at once.
     Raises UsageError where the data are empty, lack an input or are not finite numbers (`data-empty`,
     `data-input-missing`, `data-not-finite`), and where an activation is not finite (`activation-not-finite`).
     """
     feeds = checked_feeds(model, data)
+    axes = {_name(value): axis for value, axis in means.items()}
+    ranged = {_name(value) for value in values}
+    wanted = list(dict.fromkeys([*values, *means]))
+    given = {_name(value) for value in model.graph.inputs} & {_name(value) for value in wanted}
     found: dict[str, Statistics] = {}
-    given = {_name(value) for value in model.graph.inputs} & {_name(value) for value in values}
-    for group in _groups([value for value in values if value.name not in given], max_bytes):
+    sums: dict[str, tuple[npt.NDArray[np.float64], int]] = {}
+    for group in _groups([value for value in wanted if value.name not in given], max_bytes):
         batch = max(1, min(MAX_BATCH, max_bytes // max(1, sum(map(_bytes_per_sample, group)))))
         session = Session(model, [_name(value) for value in group]) if group else None
         for block, feed in _pieces(model, feeds, batch):
             arrays = {} if session is None else session.run(feed, batch)
             arrays |= {name: feed[name] for name in sorted(given)}
             for name, array in arrays.items():
-                one = _statistics(model, name, array, block)
-                found[name] = found[name].merge(one) if name in found else one
+                if name in ranged:
+                    one = _statistics(model, name, array, block)
+                    found[name] = found[name].merge(one) if name in found else one
+                if name in axes:
+                    total, count = sums.get(name, (np.zeros(1), 0))
+                    channels = np.moveaxis(array, axes[name], -1)
+                    part = channels.sum(axis=tuple(range(array.ndim - 1)), dtype=np.float64)
+                    sums[name] = total + part, count + channels[..., 0].size
             progress("calibrating", (block + 1) / BLOCKS)
         given = set()
-    return found
+    return Calibration(found, {name: total / count for name, (total, count) in sums.items()})
 
 
 def checked_feeds(model: Model, data: Data) -> dict[str, Array]:

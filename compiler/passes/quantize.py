@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ..analysis.ranges import collect
@@ -22,6 +24,8 @@ from .affine_layers import affine_to_depthwise
 from .base import Context, Note, PassResult
 
 RANDOM_SAMPLES = 32
+
+Array = npt.NDArray[Any]
 
 
 class Quantize:
@@ -57,15 +61,18 @@ class Quantize:
             notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
             return PassResult(model, False, (*notes, *_refusals(planned)))
         roots = [root for group in planned.groups for root in group.roots]
-        statistics = collect(result, roots, data, progress=context.progress)
-        chosen = [
-            calibrate(group, statistics, context.formats, context.options.calibration) for group in planned.groups
-        ]
-        notes += _write(result, planned, chosen, context)
+        axes = {linear.inputs[0]: linear.input_axis for linear in planned.linears}
+        seen = collect(result, roots, data, means=axes, progress=context.progress)
+        method = context.options.calibration
+        chosen = [calibrate(group, seen.statistics, context.formats, method) for group in planned.groups]
+        means = {value: seen.means[str(value.name)] for value in axes}
+        notes += _write(result, planned, chosen, means, context)
         return PassResult(result, True, (*notes, *_refusals(planned)))
 
 
-def _write(model: Model, planned: Plan, chosen: list[Calibrated], context: Context) -> list[Note]:
+def _write(
+    model: Model, planned: Plan, chosen: list[Calibrated], means: Mapping[ir.Value, Array], context: Context
+) -> list[Note]:
     """Rewrites the graph of `model`; returns the notes about layers and inputs."""
     notes: list[Note] = []
     writer = Writer(model.graph, planned)
@@ -81,7 +88,7 @@ def _write(model: Model, planned: Plan, chosen: list[Calibrated], context: Conte
     for linear in planned.linears:
         dequantized = linear.node.inputs[0]
         assert dequantized is not None
-        found = writer.weights(linear, types[dequantized], context.formats)
+        found = writer.weights(linear, types[dequantized], means[linear.inputs[0]], context.formats)
         notes.append(_layer_note(linear.node, found, types[dequantized], context))
     writer.finish()
     return notes

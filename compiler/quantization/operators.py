@@ -40,6 +40,11 @@ class Linear(Operator):
     bias_node: ir.Node | None = None
 
     @property
+    def input_axis(self) -> int:
+        """The dimension of the input's channels."""
+        return 1 if self.node.op_type == "Conv" else -1
+
+    @property
     def output(self) -> ir.Value:
         return (self.bias_node or self.node).outputs[0]
 

@@ -18,6 +18,7 @@ from ..integer.graph import NUMPY_TYPE, QType
 from ..model.edit import fresh_name, make_initializer, weight
 from ..model.rewrite import insert_after, insert_before, sweep
 from ..target import Formats
+from .correct import mean_shift
 from .operators import Linear, float_attribute
 from .plan import Plan, Point
 from .preprocess import Affine, Folded
@@ -93,8 +94,11 @@ class Writer:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def weights(self, linear: Linear, x: QType, formats: Formats) -> QuantizedWeights:
-        """Replaces the weight and the bias of an operator whose input has the type `x` by dequantized integers."""
+    def weights(self, linear: Linear, x: QType, means: Array, formats: Formats) -> QuantizedWeights:
+        """Replaces the weight and the bias of an operator by dequantized integers.
+
+        x: type of its input; means: of the input's channels, by which the bias is corrected.
+        """
         node, real_weight, real_bias = linear.node, weight(linear.weight), weight(linear.bias)
         assert real_weight is not None
         if node.op_type == "Gemm":  # alpha and beta go into the constants
@@ -103,11 +107,19 @@ class Writer:
             for name in ("alpha", "beta"):
                 node.attributes.pop(name, None)
         found = quantize_weights(real_weight, linear.axis, real_bias, x, formats)
+        shift = mean_shift(real_weight, linear.axis, found, means)
+        if real_bias is not None or (shift.any() and node.op_type != "MatMul"):
+            corrected = (0 if real_bias is None else real_bias.reshape(-1)) - shift
+            found = quantize_weights(real_weight, linear.axis, corrected, x, formats)
         node.replace_input_with(1, self._dequantized(node, found.weight, found.scale, linear.axis, zero_point=True))
         if found.bias is not None:
             holder = linear.bias_node or node
             real = self._dequantized(holder, found.bias, found.bias_scale, 0, zero_point=False)
-            holder.replace_input_with(list(holder.inputs).index(linear.bias), real)
+            if linear.bias is None:
+                node.resize_inputs(3)
+                node.replace_input_with(2, real)
+            else:
+                holder.replace_input_with(list(holder.inputs).index(linear.bias), real)
         return found
 
     def _dequantized(self, before: ir.Node, integers: Array, scale: Array, axis: int, zero_point: bool) -> ir.Value:

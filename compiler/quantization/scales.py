@@ -72,6 +72,12 @@ class QuantizedWeights:
     bias_scale: npt.NDArray[np.float32]
     raised: int
 
+    def real(self, axis: int) -> npt.NDArray[np.float64]:
+        """The numbers that the integer weights stand for; output channels along `axis`."""
+        shape = [1] * self.weight.ndim
+        shape[axis] = -1
+        return self.weight * self.scale.astype(np.float64).reshape(shape)
+
 
 def quantize_weights(weight: Array, axis: int, bias: Array | None, x: QType, formats: Formats) -> QuantizedWeights:
     """Symmetric integer weights and their int32 bias for an input of type `x`.

@@ -17,10 +17,8 @@ import numpy as np
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
-from prunus.compiler.passes.base import Context, Options, Pass
-from prunus.compiler.passes.fold_batch_norm import FoldBatchNorm
-from prunus.compiler.passes.fold_constants import FoldConstants
-from prunus.compiler.passes.normalise import Normalise
+from prunus.compiler.passes import PASSES
+from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.target import Formats
 from prunus.compiler.verify import logits_name
@@ -33,8 +31,10 @@ SCHEMES = {
     "f32 u8 tensor": Formats(per_channel=False),
     "pow2 channel": Formats(scheme="pow2", activation="s8"),
     "pow2 tensor": Formats(scheme="pow2", activation="s8", per_channel=False),
+    "f32 w4 channel": Formats(weight_bits=4),
+    "pow2 w6a6": Formats(scheme="pow2", activation="s8", weight_bits=6, activation_bits=6),
 }
-PREPARE: tuple[type[Pass], ...] = (Normalise, FoldConstants, FoldBatchNorm)
+PREPARE = tuple(each for each in PASSES if each.name not in ("prune_channels", "quantize"))
 
 
 @dataclass(frozen=True)

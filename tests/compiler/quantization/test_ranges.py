@@ -93,19 +93,31 @@ def test_collect_sees_what_onnxruntime_computes() -> None:
     net = residual_net()
     model, data = net.model(net.output), net.data(20)
     values = [*model.graph.inputs, *(node.outputs[0] for node in model.graph)]
-    found = collect(model, values, data)
+    found = collect(model, values, data).statistics
     inner = [str(value.name) for value in values[1:]]
     expected = run_model(model, data.inputs, inner, batch=20) | dict(data.inputs)
     for name, array in expected.items():
         assert found[name].minimum == pytest.approx(array.min(), rel=1e-5, abs=1e-6)
         assert found[name].maximum == pytest.approx(array.max(), rel=1e-5, abs=1e-6)
         assert found[name].size == array.size
-    few_at_once = collect(model, values, data, max_bytes=3000)
+    few_at_once = collect(model, values, data, max_bytes=3000).statistics
     for name, statistics in found.items():
         # other batch sizes may take other kernels, so float results differ in the last place
         assert few_at_once[name].maximum == pytest.approx(statistics.maximum, rel=1e-5, abs=1e-6)
         assert few_at_once[name].size == statistics.size
     assert np.isfinite(found[net.input].maxima).all()
+
+
+def test_channel_means() -> None:
+    net = residual_net()
+    model, data = net.model(net.output), net.data(20)
+    conv, logits = model.graph[0].outputs[0], model.graph.outputs[0]
+    found = collect(model, [], data, means={conv: 1, logits: -1, model.graph.inputs[0]: 1}, max_bytes=3000)
+    arrays = run_model(model, data.inputs, [str(conv.name), str(logits.name)]) | dict(data.inputs)
+    assert found.statistics == {}
+    for name, array in arrays.items():
+        expected = array.mean(axis=(0, 2, 3) if array.ndim == 4 else 0, dtype=np.float64)
+        assert np.allclose(found.means[name], expected, rtol=1e-5, atol=1e-6)
 
 
 def _broken(net: FloatNet, how: str) -> Data:
@@ -141,7 +153,7 @@ def test_models_with_a_fixed_batch_take_whole_batches() -> None:
     net = FloatNet((4,), batch=3)
     model = net.model(net.relu(net.input))
     value = model.graph[0].outputs[0]
-    assert collect(model, [value], net.data(11))[str(value.name)].size == 9 * 4
+    assert collect(model, [value], net.data(11)).statistics[str(value.name)].size == 9 * 4
     with pytest.raises(UsageError) as caught:
         collect(model, [value], net.data(2))
     assert caught.value.code == "data-too-few"
