@@ -16,6 +16,8 @@ from . import graph as ir
 from .ops import INT32_MAX, accumulator_bound
 from .requant import AVERAGE_BITS, MAX_SHIFT, MIN_POW2_SHIFT, MIN_SHIFT, is_pow2
 
+MAX_SPREAD = 48  # between the shifts of a sum's operands, which are aligned in 64 bits
+
 Shape = tuple[int, ...]
 ShapeRule = Callable[[ir.Graph, Any, list[Shape]], Shape | None]
 
@@ -227,6 +229,8 @@ def _check_requant(graph: ir.Graph, op: ir.Fused) -> None:
     inside = bool((low <= shift).all() and (shift <= MAX_SHIFT).all())
     _require(inside, op.name, "requant-range", f"A shift lies outside of [{low}, {MAX_SHIFT}].")
     if requant.scheme == "pow2":
+        spread = int(shift.max()) - int(shift.min()) if isinstance(op, ir.QAdd) else 0
+        _require(spread <= MAX_SPREAD, op.name, "requant-range", f"The shifts of a sum differ by {spread}.")
         _require(bool((m == 1).all()), op.name, "requant-range", "A multiplier of scheme pow2 is not 1.")
         return
     short = graph.scheme == "pow2"

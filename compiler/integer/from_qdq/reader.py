@@ -1,4 +1,4 @@
-"""The walk over the QDQ model: one reader function per operator, then islands for what stays in floating point."""
+"""The state of the walk over a QDQ model, and what the reader functions may ask of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ INT_TYPES = {onnx.DataType.UINT8: "u8", onnx.DataType.INT8: "s8"}
 
 
 class Reader:
-    """State of the walk, and what the reader functions may ask of it."""
+    """What is known so far: `values` of the QDQ model, `tensors` and `ops` of the integer graph, refused nodes."""
 
     def __init__(self, model: Model, formats: Formats) -> None:
         self.model = model.clone()

@@ -16,6 +16,8 @@ from .reader import INT_TYPES, Reader
 from .table import READERS, SPLITTERS
 from .values import Constant, Float, Integer, NotIntegerError, Value, View
 
+_GRAPHS = (onnx.AttributeType.GRAPH, onnx.AttributeType.GRAPHS)
+
 
 def read_qdq(model: Model, formats: Formats) -> ir.Graph:
     """The integer graph of a QDQ model.
@@ -25,12 +27,13 @@ def read_qdq(model: Model, formats: Formats) -> ir.Graph:
     constants or floats, Relu and Clip before the QuantizeLinear, data movement on any side of it. What cannot be
     integer stays float in islands that carry a reason code and a hint.
 
-    Tensors keep the names of the model's values: an integer tensor is named after the output of its QuantizeLinear.
+    Tensors keep the names of the model's values: an integer tensor is named after the output of its QuantizeLinear. An
+    operator has its node's name; `origin` lists the nodes that were fused into it, quantizers left out.
 
     Raises:
         UnsupportedError: a scale or zero point breaks the device's scheme (`scale-not-pow2`, `zero-point-not-zero`),
-            the model uses integer operators other than QDQ (`integer-operator`), or a graph input or output lacks
-            the batch (`batch-not-leading`).
+            the model uses integer operators other than QDQ (`integer-operator`) or branches (`control-flow`), an
+            output is constant (`constant-output`), or a graph input or output lacks the batch (`batch-not-leading`).
     """
     reader = Reader(model, formats)
     _add_inputs(reader)
@@ -68,6 +71,14 @@ def _add_inputs(reader: Reader) -> None:
 
 def _as_float(reader: Reader, node: onnx.Node) -> list[Value]:
     """The outputs of a node that stays in floating point."""
+    if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
+        raise UnsupportedError(
+            f"The operator {node.op_type} branches at run time.",
+            code="control-flow",
+            where=reader.model.original(str(node.name)),
+            why="An integer graph is the same for every input.",
+            hint="Export the model for inference, with its branches resolved.",
+        )
     if any(isinstance(reader.values.get(str(v.name)), Integer) for v in node.inputs if v is not None):
         raise UnsupportedError(
             f"The operator {node.op_type} works on quantized integers directly.",

@@ -91,6 +91,7 @@ BROKEN = {
         lambda: requant(cnn("f32"), "conv", multiplier=np.full(8, 1e-40, np.float32)),
     ),
     "two shifts in an addition": ("requant-range", lambda: requant(cnn(), "add", shift=np.array([30, 31], np.int32))),
+    "operands far apart": ("requant-range", lambda: requant(cnn("pow2"), "add", shift=np.array([-9, 40], np.int32))),
     "multiplier in pow2": ("requant-range", lambda: requant(cnn("pow2"), "conv", multiplier=np.full(8, 2))),
     "left shift of 32": ("requant-range", lambda: requant(cnn("pow2"), "conv", shift=np.full(8, -32, np.int32))),
     "count index": ("shape-mismatch", lambda: changed(cnn(), "avgpool", count_index=np.ones((1, 1), np.int32))),

@@ -273,12 +273,25 @@ def test_the_model_is_left_as_it_was():
     assert model.to_bytes() == before
 
 
-@pytest.mark.parametrize("code", ["integer-operator", "batch-not-leading", "constant-output"])
+def branching(net: Qdq, x: str) -> str:
+    info = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, None)
+    body = onnx.helper.make_graph([onnx.helper.make_node("Abs", [x], ["b"])], "body", [], [info])
+    condition = net.node("Greater", [largest(net), net.constant(np.float32(0))])
+    return net.node("If", [condition], then_branch=body, else_branch=body)
+
+
+def largest(net: Qdq) -> str:
+    return net.node("ReduceMax", [net.input], keepdims=0)
+
+
+@pytest.mark.parametrize("code", ["control-flow", "integer-operator", "batch-not-leading", "constant-output"])
 def test_refused_models(code):
     net, x = start(4, 4)
     if code == "integer-operator":
         y = net.node("MatMulInteger", [net.quantize(net.input, STEP), net.constant(np.ones((4, 4), i8))])
         y = net.node("Cast", [y], to=onnx.TensorProto.FLOAT)
+    elif code == "control-flow":
+        y = branching(net, x)
     elif code == "batch-not-leading":  # the batch is summed away inside a float part that quantized parts surround
         y = net.node("ReduceSum", [x, net.constant([0])], keepdims=0)
     else:
