@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
@@ -16,11 +17,14 @@ from ..model.model import Model
 from ..model.rewrite import replace_value, sweep
 from ..model.shapes import all_values
 from .base import Context, PassResult
+from .layout import BROADCAST, REDUCE, UNARY
 from .normal_form import constants, data_movement
 from .normal_form.journal import Journal, Rule, apply_rules
 
 MAX_ELEMENTS = 2**20  # of one folded constant, where it is larger than what it is computed from
 MAX_TOTAL_ELEMENTS = 2**28  # of all constants folded at once
+
+MAX_MULTIPLICATIONS = 2**32  # of one folded matrix product: seconds
 
 RUNTIME_ERRORS = (
     runtime_types.Fail,
@@ -30,10 +34,16 @@ RUNTIME_ERRORS = (
     runtime_types.RuntimeException,
 )
 
-# What must stay visible (quantized weights are an initializer behind a DequantizeLinear), or is not constant.
-_KEPT = frozenset(
-    {"Bernoulli", "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "If", "Loop", "Multinomial", "QuantizeLinear"}
-    | {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Scan"}
+# Operators whose cost grows with the elements that they read and write. Others could run for hours on a small file
+# (Einsum, a convolution with a huge kernel), are random, or must stay visible: quantized weights are an initializer
+# behind a DequantizeLinear.
+_QUANTIZERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
+_FOLDED = (
+    (UNARY | BROADCAST | REDUCE) - _QUANTIZERS
+    | {"ArgMax", "ArgMin", "BatchNormalization", "BitShift", "Compress", "Concat", "CumSum", "DepthToSpace", "Expand"}
+    | {"EyeLike", "Flatten", "Gather", "GatherElements", "GatherND", "GreaterOrEqual", "IsInf", "IsNaN", "LessOrEqual"}
+    | {"LogSoftmax", "Mod", "NonZero", "OneHot", "Pad", "Range", "Reshape", "ScatterElements", "ScatterND", "Slice"}
+    | {"Softmax", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"}
 )
 
 CONSTANT_RULES: dict[str, tuple[Rule, ...]] = {
@@ -49,7 +59,8 @@ class FoldConstants:
 
     Constant and ConstantOfShape nodes and the shapes of static values count as constants too. A result is stored when
     it has at most `max_elements` elements or is no larger than what it is computed from, so that a small file cannot
-    ask for a huge weight. Nodes of other domains, random ones, control flow and Quantize/DequantizeLinear stay.
+    ask for a huge weight. Operators whose cost is not bounded by their operands' sizes, random ones, control flow,
+    Quantize/DequantizeLinear and nodes of other domains stay.
     """
 
     name: ClassVar[str] = "fold_constants"
@@ -107,11 +118,13 @@ def _foldable(graph: ir.Graph, journal: Journal, max_elements: int) -> list[ir.N
     total = 0
     for node in graph:
         inputs = [value for value in node.inputs if value is not None]
-        if node.domain or node.op_type in _KEPT or not inputs:
-            continue
-        if any(output.is_graph_output() for output in node.outputs):
+        if node.domain or not inputs or any(output.is_graph_output() for output in node.outputs):
             continue
         if any(value.const_value is None and value not in known for value in inputs):
+            continue
+        if node.op_type not in _FOLDED and not _is_small_product(node):
+            if node.op_type not in _QUANTIZERS:
+                journal.declined("constant-not-folded", node, f"This {node.op_type} of constants is left to run time.")
             continue
         read = sum(static_size(value) or 0 for value in inputs)
         sizes = [static_size(output) for output in node.outputs]
@@ -128,6 +141,15 @@ def _foldable(graph: ir.Graph, journal: Journal, max_elements: int) -> list[ir.N
         known.update(node.outputs)
         found.append(node)
     return found
+
+
+def _is_small_product(node: ir.Node) -> bool:
+    """MatMul and Gemm, up to 2^32 multiplications: columns of the output times elements of the first operand."""
+    sizes = [static_dims(value) for value in (*node.inputs[:2], node.outputs[0])]
+    if node.op_type not in ("MatMul", "Gemm") or any(not size for size in sizes):
+        return False
+    left, output = sizes[0] or (), sizes[2] or ()
+    return int(np.prod(left, dtype=np.int64)) * output[-1] <= MAX_MULTIPLICATIONS
 
 
 def _evaluate(model: Model, nodes: Sequence[ir.Node]) -> dict[ir.Value, Array] | None:

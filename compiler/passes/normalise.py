@@ -25,7 +25,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Cast": (data_movement.remove_no_op,),
     "Clip": (elementwise.normal_clip,),
     "Concat": (data_movement.remove_no_op, *_AXIS),
-    "Conv": _WINDOW,
+    "Conv": (*_WINDOW, attributes.pad_into_window),
     "ConvTranspose": _WINDOW,
     "Div": (data_movement.remove_no_op, elementwise.div_to_mul),
     "Dropout": (data_movement.remove_no_op,),
@@ -61,7 +61,8 @@ class Normalise:
     """Rewrites the graph into the normal form that every later pass expects. The function stays the same.
 
     Constants: no initializer is a graph input; Constant and ConstantOfShape nodes are initializers.
-    Attributes: all written out; `auto_pad` and `output_shape` are pads; axes count from the start; Split has sizes.
+    Attributes: all written out; `auto_pad`, `output_shape` and a zero Pad in front are the window's pads; axes count
+        from the start; Split has sizes.
     Movement: Squeeze, Unsqueeze, Flatten are Reshape(x, [-1, d1, ...]), where the -1 keeps a symbolic batch symbolic.
     Arithmetic: Sum is Add; x / c is x * (1/c); constants stand on the right; constant factors are merged;
         Max, Min, Clip, Relu are Relu(x) or Clip(x, lo, hi) with constant bounds.

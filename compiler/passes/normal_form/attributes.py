@@ -11,7 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import AddDefaultAttributesPass
 
-from ...model.match import attribute_ints, dims, int_list, operand, rank, static_dims
+from ...model.edit import weight
+from ...model.match import attribute_ints, dims, int_list, only_producer, operand, rank, scalar, static_dims
 from ...model.rewrite import constant, set_attribute
 from .journal import Journal
 
@@ -113,6 +114,29 @@ def _total_pads(
         else:
             totals.append(max((-(-size // stride) - 1) * stride + reach - size, 0))
     return totals
+
+
+def pad_into_window(node: ir.Node, journal: Journal) -> bool:
+    """Conv(Pad(x, zeros)) -> Conv(x) with larger pads."""
+    pad = only_producer(node.inputs[0], "Pad")
+    given, of = attribute_ints(node, "pads"), rank(node.inputs[0])
+    amounts = int_list(operand(pad, 1)) if pad is not None else None
+    if pad is None or given is None or amounts is None or of is None or weight(operand(node, 1)) is None:
+        return False
+    filled = operand(pad, 2)
+    if pad.attributes.get_string("mode", "constant") != "constant" or (filled is not None and scalar(filled) != 0):
+        return False
+    axes = int_list(operand(pad, 3)) or tuple(range(of))
+    begin, end = dict.fromkeys(range(of), 0), dict.fromkeys(range(of), 0)
+    for position, axis in enumerate(axes):
+        begin[axis % of], end[axis % of] = amounts[position], amounts[len(axes) + position]
+    if min(amounts) < 0 or any((begin[0], end[0], begin[1], end[1])):
+        return False
+    extra = [side[axis] for side in (begin, end) for axis in range(2, of)]
+    set_attribute(node, "pads", [old + new for old, new in zip(given, extra, strict=True)])
+    node.replace_input_with(0, pad.inputs[0])
+    journal.did("pads-merged")
+    return True
 
 
 def explicit_axis(node: ir.Node, journal: Journal) -> bool:

@@ -21,6 +21,7 @@ DONE: dict[str, str] = {
     "explicit-axes": "axes and permutations written out",
     "explicit-splits": "Split sizes written out",
     "no-op-removed": "nodes that change nothing removed",
+    "pads-merged": "zero padding moved into the convolution behind it",
     "reshapes": "reshapes brought into one form",
     "affine-merged": "scales and shifts merged into one batch normalisation",
     "folded-backward": "scales and shifts folded into the layer before",

@@ -55,6 +55,16 @@ def test_quantized_weights_and_random_values_stay() -> None:
     assert not FoldConstants().run(build(text, **weights), Context()).changed
 
 
+def test_what_may_cost_more_than_its_size_stays() -> None:
+    text = """net (float[N,1] x) => (float[N,1] y, float[1,1,A,A] z) {
+        e = Einsum <equation = "a,b,c->"> (w, w, w) y = Mul (x, e)
+        c = Conv (maps, kernel) s = Relu (c) z = Add (s, x) }"""
+    weights = {"w": normal(9), "maps": normal(1, 1, 9, 9), "kernel": normal(1, 1, 8, 8)}
+    result = FoldConstants().run(build(text.replace("float[N,1] x", "float[1,1] x"), **weights), Context())
+    assert not result.changed
+    assert [note.code for note in result.notes] == ["constant-not-folded"] * 2
+
+
 def test_a_constant_graph_output_stays_a_node() -> None:
     model = build("net (float[N,4] x) => (float[N,4] y, float[2] z) { y = Relu (x) z = Neg (w) }", w=normal(2))
     assert operators(check(FoldConstants(), model, changes=False).model) == ["Relu", "Neg"]

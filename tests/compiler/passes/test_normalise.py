@@ -100,6 +100,31 @@ def test_automatic_padding(auto_pad: str, size: int, node: str) -> None:
     assert len(attributes["pads"].as_ints()) == 4
 
 
+@pytest.mark.parametrize(
+    ("pad", "merges"),
+    [
+        ("Pad (x, all)", True),
+        ("Pad (x, two, zero, axes)", True),
+        ("Pad (x, all, one)", False),
+        ("Pad (x, channel)", False),
+        ('Pad <mode = "reflect"> (x, all)', False),
+    ],
+)
+def test_zero_padding_moves_into_the_convolution(pad: str, merges: bool) -> None:
+    text = f"net (float[N,2,5,5] x) => (float[N,A,B,C] y) {{ p = {pad} y = Conv <pads = [1, 0, 0, 1]> (p, w) }}"
+    model = build(
+        text,
+        w=normal(3, 3 if "channel" in pad else 2, 3, 3),
+        all=np.array([0, 0, 1, 2, 0, 0, 3, 0]),
+        two=np.array([2, 1, 0, 3]),
+        axes=np.array([-1, 2]),
+        channel=np.array([0, 1, 0, 0, 0, 0, 0, 0]),
+        zero=np.array(0, np.float32),
+        one=np.array(1, np.float32),
+    )
+    assert operators(run(model)) == (["Conv"] if merges else ["Pad", "Conv"])
+
+
 @pytest.mark.parametrize("attributes", ["output_shape = [10, 11]", 'output_shape = [10, 11], auto_pad = "SAME_UPPER"'])
 def test_output_shape_of_transposed_convolution(attributes: str) -> None:
     text = (
