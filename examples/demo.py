@@ -20,7 +20,7 @@ from prunus.compiler.passes.base import Options
 
 DIGITS = Path(__file__).resolve().parent / "digits"
 DEVICES = ("pynq-z2", "host-cpu", "npu-16nm")
-SPARSITY = 0.5
+SPARSITY = 0.4
 COSTS = ("latency_s", "latency_cycles", "energy_j", "lut", "dsp", "bram", "area_mm2", "usd")
 
 
