@@ -78,6 +78,10 @@ class SymmetricBuilder(Builder):
         op = ir.QResize(**self._names(x), rows=rows, columns=columns)
         return self._append(op, (channels, height * down, width * right), self._quant(x))
 
+    def lut(self, x: str) -> str:
+        table = self.rng.integers(-128, 128, 256)
+        return self._append(ir.QLut(**self._names(x), table=table), self.tensors[x].shape, self._quant(x))
+
     def transpose(self, x: str, *perm: int) -> str:
         shape = tuple(self.tensors[x].shape[axis] for axis in perm)
         return self._append(ir.QTranspose(**self._names(x), perm=perm), shape, self._quant(x))
@@ -118,9 +122,10 @@ def cnn(scheme: ir.Scheme, seed: int = 0) -> tuple[ir.Graph, Feeds]:
 
 
 def sequence(scheme: ir.Scheme, seed: int = 0) -> tuple[ir.Graph, Feeds]:
-    """Rows of features: fully connected layers on each row, then a 1-D convolution over the rows."""
+    """Rows of features: a table that the host looks up, fully connected layers on each row, then a 1-D convolution
+    over the rows."""
     build = SymmetricBuilder((7, 4), scheme, seed, bits=18)
-    x = build.gemm(build.quantize(), 6)  # 7 x 6
+    x = build.gemm(build.lut(build.quantize()), 6)  # 7 x 6
     x = build.reshape(build.transpose(x, 1, 0), 6, 1, 7)
     x = build.conv(x, 5, kernel=1)
     return build.finish("sequence", build.dequantize(build.gemm(build.flatten(x), 3, relu=False)))

@@ -87,12 +87,12 @@ def test_a_convolution_that_no_type_can_express(changes: dict[str, Any], code: s
 
 def test_a_shift_that_contradicts_the_scales() -> None:
     build = hls_graphs.SymmetricBuilder((4,), "pow2", 0)
-    x = build.quantize()
+    x = build.gemm(build.quantize(), 4)
     build.add(x, x)
     shifted = replace(build.ops[-1].requant, shift=build.ops[-1].requant.shift + 1)  # type: ignore[attr-defined]
     build.ops[-1] = replace(build.ops[-1], requant=shifted)  # type: ignore[call-arg]
-    build.gemm("t0002", 3)
-    assert check(build.finish("add", build.dequantize("t0003"))[0])["n0002"] == ("unsupported", "scale-mismatch")
+    build.gemm("t0003", 3)
+    assert check(build.finish("add", build.dequantize("t0004"))[0])["n0003"] == ("unsupported", "scale-mismatch")
 
 
 def test_pooling_that_overlaps() -> None:
@@ -115,13 +115,14 @@ def test_a_resize_that_is_no_repetition() -> None:
 
 def test_tables_run_on_the_host_only_at_the_ends() -> None:
     build = hls_graphs.SymmetricBuilder((4,), "pow2", 0)
-    x = build.gemm(build.quantize(), 4, relu=False)
-    table = np.arange(-128, 128)
-    lut = build._append(ir.QLut(**build._names(x), table=table), (4,), build._quant(x))
+    lut = build.lut(build.gemm(build.quantize(), 4, relu=False))
     last, _ = build.finish("last", build.dequantize(lut))
     assert check(last)["n0003"] == ("host", "host-epilogue")
     between, _ = build.finish("between", build.dequantize(build.gemm(lut, 3)))
     assert check(between)["n0003"] == ("unsupported", "no-lut")
+    first, _ = hls_graphs.sequence("pow2")
+    assert check(first)["n0002"] == ("host", "host-prologue")
+    assert lower_graph(first).inputs == ("t0002",)
 
 
 def test_a_transpose_between_layers_is_refused() -> None:
