@@ -76,9 +76,10 @@ def operand(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def sole_use(value: ir.Value) -> tuple[ir.Node, int] | None:
-    """(node, input index) of the only reader, or None where there are several, none, or the graph's caller reads it."""
+    """(node, input index) of the only reader in the same graph; None where there are several or none, where the graph's
+    caller reads the value, or a branch or loop body does."""
     uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output():
+    if len(uses) != 1 or value.is_graph_output() or uses[0].node.graph is not value.graph:
         return None
     return uses[0].node, uses[0].idx
 

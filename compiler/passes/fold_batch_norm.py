@@ -115,7 +115,9 @@ def _fold_forward(node: ir.Node, journal: Journal) -> None:
         return
     readers = [use.node for use in output.uses() if use.idx == 0]
     axis = found[2]
-    if len(readers) != len(output.uses()) or not all(_takes(reader, found[1], axis) for reader in readers):
+    if len(readers) != len(output.uses()) or any(reader.graph is not node.graph for reader in readers):
+        return
+    if not all(_takes(reader, found[1], axis) for reader in readers):
         return
     for reader in readers:
         _scale_inputs(reader, found[1])

@@ -146,6 +146,8 @@ def _to_reshapes(graph: ir.Graph, journal: Journal) -> None:
 
 def _absorbs(reader: ir.Node, value: ir.Value, p: Permutation) -> bool:
     """Whether the reader can take Transpose(value, inverse of p) instead, without a transposition anywhere."""
+    if reader.graph is not value.graph:
+        return False
     if is_op(reader, "Reshape") and reader.inputs[0] is value and 0 not in (int_list(operand(reader, 1)) or (0,)):
         return layout.moves_only_ones(value, inverse(p)) or bool(_flattened_readers(reader, p))
     if is_op(reader, *layout.REDUCE) and reader.attributes.get_int("keepdims", 1) == 0:
@@ -168,6 +170,8 @@ def _flattened_readers(reshape: ir.Node, p: Permutation) -> list[ir.Node]:
         if value.is_graph_output():
             return []
         for use in value.uses():
+            if use.node.graph is not value.graph:
+                return []
             if is_op(use.node, *layout.UNARY) and permutable_rank(use.node) == 2:
                 pending.append(use.node.outputs[0])
             elif use.idx == 0 and is_plain_gemm(use.node) and weight(operand(use.node, 1)) is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.load import load, load_proto
@@ -20,7 +23,7 @@ from prunus.compiler.passes.properties import check
 from prunus.compiler.passes.push_transposes import PushTransposes
 from prunus.compiler.passes.remove_dead_channels import RemoveDeadChannels
 from prunus.compiler.pruning.prove import compared_values
-from prunus.tests.compiler.passes.equivalence import TOLERANCE, operators, relative_error
+from prunus.tests.compiler.passes.equivalence import HEADER, TOLERANCE, build, normal, operators, relative_error
 from prunus.tests.compiler.passes.random_networks import random_network
 from prunus.tests.light import LARGE_LIGHT_NAMES, LIGHT_NAMES, random_light_model
 
@@ -115,3 +118,45 @@ def test_random_networks(seed: int) -> None:
     assert str(after.graph.outputs[0].shape) == "[batch,5]"
     leftover = {"Sum", "Identity", "Max", "Min", "Flatten", "Squeeze", "ReduceMean", "MatMul", "Div"}
     assert leftover.isdisjoint(operators(after))
+
+
+def test_one_dimension_and_three() -> None:
+    text = """net (float[N,4,{size}] x) => (float[N,3] y) {{
+        c = Conv <auto_pad = "SAME_UPPER"> (x, w) b = BatchNormalization (c, s, h, h, s) r = Relu (b)
+        t = ConvTranspose (r, v) k = BatchNormalization (t, s, h, h, s) m = ReduceMean <keepdims = 0> (k, axes)
+        y = MatMul (m, f) }}"""
+    for size in ((9,), (5, 4, 6)):
+        spatial = len(size)
+        model = build(
+            text.format(size=",".join(map(str, size))),
+            w=normal(6, 4, *[3] * spatial),
+            v=normal(6, 6, *[2] * spatial),
+            s=np.abs(normal(6)) + 0.5,
+            h=normal(6, seed=1),
+            f=normal(6, 3),
+            axes=np.arange(2, 2 + spatial),
+        )
+        after = prepare(model)
+        assert relative_error(model, after) <= TOLERANCE
+        assert operators(after) == ["Conv", "Relu", "ConvTranspose", "GlobalAveragePool", "Reshape", "Gemm"]
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_values_read_inside_of_branches(condition: bool) -> None:
+    """Branches read the outer graph's values: those are edges too, and the branches themselves stay as they are."""
+    text = """net (float[N,2,4,4] x, bool c) => (float[N,A,B,C] y) {
+        k = Conv (x, w)  m = Mul (x, z)  t = Transpose <perm = [0, 2, 3, 1]> (k)
+        y = If (c) <
+            then_branch = one () => (float[N,3,4,4] a) {
+                q = Mul (k, s) u = Transpose <perm = [0, 3, 1, 2]> (t) a = Add (q, u) },
+            else_branch = two () => (float[N,3,4,4] b) { b = Conv (m, w) }>
+    }"""
+    weights = {"w": normal(3, 2, 1, 1), "z": normal(2, 1, 1), "s": normal(3, 1, 1)}
+    proto = onnx.parser.parse_model(f"{HEADER} {text}")
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    model = load_proto(proto)
+    after = prepare(model)
+    image, flag = (value.name for value in model.graph.inputs)
+    inputs = {image: normal(1, 2, 4, 4), flag: np.array(condition)}
+    expected, found = (onnxruntime.InferenceSession(each.to_bytes()).run(None, inputs)[0] for each in (model, after))
+    assert np.abs(expected - found).max() <= TOLERANCE * np.abs(expected).max()
