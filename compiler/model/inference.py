@@ -113,6 +113,10 @@ class Inference:
             found = dict.fromkeys(node.output, inputs[node.input[0]])
         for name in filter(None, node.output):
             self.declare(name, *self._complete(node, found.get(name)))
+        if node.op_type == "Reshape":  # onnx trusts the new shape
+            before, after = (math.prod(self.types[name][1]) for name in (node.input[0], node.output[0]))
+            if before != after:
+                raise self._mismatch(node, f"It makes {after} elements out of {before}.")
         self._follow(node)
 
     def _complete(self, node: onnx.NodeProto, found: onnx.TypeProto | None) -> ValueType:

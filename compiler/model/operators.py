@@ -147,7 +147,8 @@ def _check_attribute(
         hint = f"Did you mean {close[0]}?" if close else None
         raise _invalid(node, "unknown-attribute", f"{node.op_type} has no attribute {shown(name)}.", hint)
     if attribute.type != int(wanted.type):  # type: ignore[call-overload]
-        why = f"Attribute {name} has type {_type_name(attribute.type)}; {node.op_type} wants {wanted.type.name}."
+        type_wanted = str(wanted.type).rpartition(".")[2]
+        why = f"Attribute {name} has type {_type_name(attribute.type)}; {node.op_type} wants {type_wanted}."
         raise _invalid(node, "attribute-type", why)
     if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.TYPE_PROTO):
         raise UnsupportedError(

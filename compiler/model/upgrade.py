@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy.typing as npt
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 from onnx import numpy_helper, shape_inference, version_converter
@@ -11,6 +14,7 @@ from .limits import subgraphs
 from .model import IR_VERSION, OPSET
 from .rename import Plain
 
+Array = npt.NDArray[Any]
 _SMALL_BYTES = 1024  # constants up to this size may be axes, shapes or scales that the converter looks at
 _SIMPLE_TYPES = "fiub"  # numpy kinds that the converter's own graph can hold
 
@@ -81,15 +85,23 @@ def to_opset(plain: Plain, opset: int) -> onnx.ModelProto:
 def _skeleton(plain: Plain, opset: int) -> onnx.ModelProto:
     graph = onnx.GraphProto()
     graph.CopyFrom(plain.graph)
-    for name, info in plain.inputs.items():
-        graph.input.add(name=name).type.CopyFrom(info.type)
+    types = {name: info.type for name, info in plain.inputs.items()}
+    for name, kind in types.items():
+        graph.input.add(name=name).type.CopyFrom(kind)
     for name, array in plain.constants.items():
+        types[name] = _type_of(array)
         if array.nbytes <= _SMALL_BYTES and array.dtype.kind in _SIMPLE_TYPES:
             graph.initializer.append(numpy_helper.from_array(array, name))
         else:
-            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-            graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+            graph.input.add(name=name).type.CopyFrom(types[name])
+    for output in graph.output:
+        if output.name in types:  # an input or a constant handed through, for which nothing is inferred
+            output.type.CopyFrom(types[output.name])
     return onnx.ModelProto(ir_version=IR_VERSION, graph=graph, opset_import=[onnx.helper.make_opsetid("", opset)])
+
+
+def _type_of(array: Array) -> onnx.TypeProto:
+    return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
 
 
 def _convert(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
