@@ -1,0 +1,128 @@
+"""Cross-layer equalisation: the same function, ranges made equal, kept only where quantization gains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prunus.compiler.executor import run_model
+from prunus.compiler.model.edit import weight
+from prunus.compiler.model.model import Model
+from prunus.compiler.passes.base import Context, Options
+from prunus.compiler.passes.equalise import Equalise
+from prunus.compiler.passes.quantize import Quantize
+from prunus.compiler.quantization.equalise import equalise, find_pairs
+from prunus.compiler.quantization.plan import plan
+from prunus.compiler.target import Formats
+from prunus.tests.float_nets import FloatNet, residual_net
+
+PER_TENSOR = Formats(per_channel=False)
+
+
+def scaled_net() -> FloatNet:
+    """Layers whose channels differ by four orders of magnitude, which the next layer undoes."""
+    net = FloatNet((3, 8, 8), seed=2)
+    x = net.input
+    scales = [np.logspace(-2, 2, 12)[net.rng.permutation(12)] for _ in range(3)]
+    x = net.relu(net.conv(x, 12, scale=scales[0]))
+    _divide(net, scales[0])
+    depthwise = net.conv(x, 12, group=12, scale=scales[1] / scales[0])
+    x = net.op("MaxPool", net.relu(depthwise), kernel_shape=[2, 2], strides=[2, 2])
+    wide = net.rng.normal(size=(12, 12, 1, 1)) / 3 / scales[1].reshape(1, 12, 1, 1) * scales[2].reshape(12, 1, 1, 1)
+    x = net.relu(net.op("Conv", x, net.constant(wide), channels=12, kernel_shape=[1, 1]))
+    x = net.flat(net.op("GlobalAveragePool", x))
+    last = net.constant(net.rng.normal(size=(5, 12)) / 3 / scales[2])
+    net.output = net.op("Gemm", x, last, transB=1)  # type: ignore[attr-defined]
+    return net
+
+
+def _divide(net: FloatNet, scale: np.ndarray) -> None:
+    """Gives the biases of the last layer the size of its weights."""
+    bias = net.weights[-1]
+    array = np.frombuffer(bias.raw_data, np.float32) * scale
+    bias.raw_data = array.astype(np.float32).tobytes()
+
+
+def _linears(model: Model) -> tuple:
+    return plan(model.graph, Formats()).linears
+
+
+def _outputs(model: Model, net: FloatNet) -> np.ndarray:
+    return next(iter(run_model(model, net.data(32, seed=7).inputs).values()))
+
+
+def _error(reference: np.ndarray, found: np.ndarray) -> float:
+    return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
+
+
+def test_the_function_stays_and_the_ranges_become_equal() -> None:
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    balanced = model.clone()
+    assert equalise(balanced.graph, _linears(balanced)) == 3
+    assert _error(_outputs(model, net), _outputs(balanced, net)) < 1e-5
+    for pair in find_pairs(_linears(balanced)):
+        first = np.abs(weight(pair.first.weight)).reshape(12, -1).max(axis=1)
+        second = np.asarray(weight(pair.second.weight))
+        rows = second if second.shape[1] == 1 else np.moveaxis(second, 1, 0)
+        assert np.allclose(first, np.abs(rows).reshape(12, -1).max(axis=1), rtol=1e-3)
+    assert not np.allclose(
+        np.asarray(weight(model.graph[0].inputs[1])), np.asarray(weight(balanced.graph[0].inputs[1]))
+    )
+
+
+@pytest.mark.parametrize("between", ["none", "relu", "clip", "sigmoid", "branch"])
+def test_only_homogeneous_functions_may_stand_between(between: str) -> None:
+    net = FloatNet((3, 8, 8))
+    x = first = net.conv(net.input, 4)
+    if between == "clip":
+        x = net.op("Clip", x, net.constant(0.0), net.constant(6.0))
+    elif between != "none":
+        x = net.op({"relu": "Relu", "sigmoid": "Sigmoid", "branch": "Relu"}[between], x)
+    outputs = [net.conv(x, 2), *([first] if between == "branch" else [])]
+    assert len(find_pairs(_linears(net.model(*outputs)))) == (between in ("none", "relu"))
+
+
+def test_dead_channels_and_grouped_convolutions_are_left_alone() -> None:
+    net = FloatNet((4, 6, 6))
+    x = net.relu(net.conv(net.relu(net.conv(net.input, 4, scale=[0.0, 1.0, 2.0, 3.0])), 4))
+    model = net.model(net.conv(x, 4, group=2))
+    before = _outputs(model, net)
+    assert equalise(model.graph, _linears(model)) == 1
+    assert _error(before, _outputs(model, net)) < 1e-6
+    assert not np.asarray(weight(model.graph[0].inputs[1]))[0].any()
+
+
+def test_a_badly_scaled_net_is_rescued() -> None:
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    context = Context(PER_TENSOR, calibration=net.data(64))
+    result = Equalise().run(model, context)
+    assert result.changed and [note.code for note in result.notes] == ["equalised"]
+    reference = _outputs(model, net)
+    plain, balanced = (
+        _error(reference, _outputs(Quantize().run(m, context).model, net)) for m in (model, result.model)
+    )
+    assert balanced < 0.1 < 0.3 < plain
+
+
+def test_a_change_that_does_not_help_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    balanced = Equalise().run(model, Context(PER_TENSOR, calibration=net.data(64))).model
+    again = Equalise().run(balanced, Context(PER_TENSOR, calibration=net.data(64)))
+    assert again.model is balanced or again.notes[0].code == "equalised"
+    monkeypatch.setattr("prunus.compiler.quantization.equalise.LIMIT", 1.0)  # equalising now changes nothing
+    same = Equalise().run(model, Context(PER_TENSOR, calibration=net.data(64)))
+    assert same.model is model and [note.code for note in same.notes] == ["equalise-rejected"]
+
+
+def test_it_runs_only_where_it_is_wanted() -> None:
+    net = residual_net()
+    model = net.model(net.output)
+    data = net.data()
+    assert Equalise().run(model, Context(Formats(), calibration=data)).model is model
+    assert Equalise().run(model, Context(PER_TENSOR)).model is model
+    assert Equalise().run(model, Context(PER_TENSOR, Options(quantize=False), data)).model is model
+    asked = Equalise().run(model, Context(Formats(), Options(extra={"equalise": True}), data))
+    assert asked.notes and asked.notes[0].code.startswith("equalise")
