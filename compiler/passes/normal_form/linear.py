@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ...model.edit import replace_initializer, weight
-from ...model.match import Array, constant_operand, is_float, is_plain_gemm, only_producer, operand, rank
-from ...model.rewrite import bypass, constant, insert_before, retype, set_attribute
+from ...model.match import Array, constant_operand, dims, is_float, is_plain_gemm, only_producer, operand, rank
+from ...model.rewrite import bypass, constant, graph_of, insert_before, retype, set_attribute
 from .journal import Journal
 
 _ATTRIBUTES: dict[str, int | float] = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
@@ -20,9 +20,8 @@ def matmul_to_gemm(node: ir.Node, journal: Journal) -> bool:
     if array is None or array.ndim != 2 or source is None or rank(source) != 2 or not is_float(source):
         return False
     retype(node, "Gemm", [source, node.inputs[1]])
-    replace_initializer(node.graph, node, 1, np.ascontiguousarray(array.T))  # type: ignore[arg-type]
-    for name, value in _ATTRIBUTES.items():
-        set_attribute(node, name, value)
+    replace_initializer(graph_of(node), node, 1, np.ascontiguousarray(array.T))
+    _write_attributes(node)
     journal.did("gemms")
     return True
 
@@ -45,22 +44,22 @@ def normal_gemm(node: ir.Node, journal: Journal) -> bool:
     if is_plain_gemm(node) and (row is None or (bias is not None and row.shape == bias.shape)):
         return False
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
     if alpha != 1.0 or not node.attributes.get_int("transB", 0):
         turned = w if node.attributes.get_int("transB", 0) else w.T
-        replace_initializer(graph, node, 1, _scaled(turned, alpha))
+        replace_initializer(graph_of(node), node, 1, _scaled(turned, alpha))
     if row is not None:
-        replace_initializer(graph, node, 2, _scaled(row, beta))
+        replace_initializer(graph_of(node), node, 2, _scaled(row, beta))
     if node.attributes.get_int("transA", 0):
-        shape = list(a.shape or ())
-        turned_a = insert_before(node, "Transpose", [a], {"perm": (1, 0)}, like=a)
-        turned_a.shape = ir.Shape(shape[::-1]) if shape else None
-        node.replace_input_with(0, turned_a)
-    for name, value in _ATTRIBUTES.items():
-        set_attribute(node, name, value)
+        shape = (dims(a) or ())[::-1]
+        node.replace_input_with(0, insert_before(node, "Transpose", [a], {"perm": (1, 0)}, like=a, shape=shape))
+    _write_attributes(node)
     journal.did("gemms")
     return True
+
+
+def _write_attributes(node: ir.Node) -> None:
+    for name, value in _ATTRIBUTES.items():
+        set_attribute(node, name, value)
 
 
 def _scaled(array: Array, factor: float) -> Array:
