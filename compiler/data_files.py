@@ -19,6 +19,7 @@ from .model.model import Model
 from .model.untrusted import shown
 
 Array = npt.NDArray[Any]
+_MAGIC = (b"PK", b"\x93NUMPY")  # of .npz and .npy
 _MAX_BYTES = 16 << 30  # of one unpacked .npz
 
 
@@ -72,30 +73,35 @@ def _read_folder(folder: Path) -> dict[str, Array]:
 
 
 def _read_file(path: Path) -> dict[str, Array]:
+    hint = "Save plain numeric arrays with numpy.savez(FILE, x=..., y=...)."
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith(_MAGIC):  # numpy would take it for a pickle
+                raise ValueError("It does not begin like one.")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"x": loaded}
         with loaded:
-            size = sum(entry.file_size for entry in loaded.zip.infolist())
-            if size > _MAX_BYTES:
-                raise LimitError(
-                    "The data set is too large.",
-                    code="data-limit",
-                    where=str(path),
-                    why=f"Unpacked it takes {size:,} bytes; the limit is {_MAX_BYTES:,}.",
-                    hint="Give fewer samples; a few hundred are enough to calibrate and to score.",
-                )
-            return {name: loaded[name] for name in loaded.files}
+            _check_unpacked_size(sum(entry.file_size for entry in loaded.zip.infolist()), path)
+            arrays = {name: loaded[name] for name in loaded.files}
+        return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
-        pickled = "allow_pickle" in str(error) or "Object arrays" in str(error)
-        raise UsageError(
-            "The data holds Python objects." if pickled else "The data file is damaged, or not an .npz or .npy file.",
-            code="data-pickle" if pickled else "data-file",
+        if "Object arrays" in str(error):
+            why = "Unpickling would run code from the file."
+            raise _unfit("data-pickle", "The data holds Python objects.", str(path), why, hint) from error
+        what = "The data file is damaged, or not an .npz or .npy file."
+        raise _unfit("data-file", what, str(path), str(error)[:200], hint) from error
+
+
+def _check_unpacked_size(size: int, path: Path) -> None:
+    if size > _MAX_BYTES:
+        raise LimitError(
+            "The data set is too large.",
+            code="data-limit",
             where=str(path),
-            why="Unpickling would run code from the file." if pickled else str(error)[:200],
-            hint="Save plain numeric arrays with numpy.savez(FILE, x=..., y=...).",
-        ) from error
+            why=f"Unpacked it takes {size:,} bytes; the limit is {_MAX_BYTES:,}.",
+            hint="Give fewer samples; a few hundred are enough to calibrate and to score.",
+        )
 
 
 def fit(arrays: Mapping[str, Array], model: Model, where: str) -> tuple[dict[str, Array], Array | None]:
