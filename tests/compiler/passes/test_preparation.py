@@ -28,7 +28,7 @@ from prunus.tests.compiler.passes.random_networks import random_network
 from prunus.tests.light import LARGE_LIGHT_NAMES, LIGHT_NAMES, random_light_model
 
 PREPARATION = (Normalise, FoldConstants, PushTransposes, FoldBatchNorm, FoldInput, RemoveDeadChannels)
-SLOW_LIGHT_NAMES = ("inception_v2", *LARGE_LIGHT_NAMES)
+SLOW_LIGHT_NAMES = ("densenet121", "inception_v2", *LARGE_LIGHT_NAMES)
 LIGHT = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_LIGHT_NAMES else name for name in LIGHT_NAMES]
 SHARED = [
     "face_ultraface_rfb320",
