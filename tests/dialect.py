@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from prunus.compiler.integer.ops import INT32_MAX, accumulator_bounds
 from prunus.compiler.integer.graph import QType
+from prunus.compiler.integer.ops import INT32_MAX, accumulator_bounds
 from prunus.compiler.model.edit import weight
 from prunus.compiler.model.model import Model
 
@@ -76,6 +76,8 @@ def _linear(node: ir.Node) -> list[str]:
         users = [user for user, _ in node.outputs[0].uses()]
         if len(users) == 1 and users[0].op_type == "Add":
             b = next((v.producer() for v in users[0].inputs if v is not node.outputs[0] and v is not None), None)
+    if node.op_type == "MatMul" and w is not None and (w.op_type != "DequantizeLinear" or weight(w.inputs[0]) is None):
+        return []  # a product of two activations
     if x is None or x.op_type != "DequantizeLinear" or w is None or w.op_type != "DequantizeLinear":
         return [f"{node.name}: input or weight is not dequantized"]
     type_, integers, scale = qtype(x), weight(w.inputs[0]), weight(w.inputs[1])

@@ -1,8 +1,8 @@
 """Small float networks with random weights, written node by node: what quantization is tested on.
 
-    net = FloatNet((3, 8, 8), seed=1)
-    y = net.relu(net.conv(net.input, 16))
-    model = net.model(y)
+net = FloatNet((3, 8, 8), seed=1)
+y = net.relu(net.conv(net.input, 16))
+model = net.model(y)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Trained networks with real data, split into calibration and scoring as tests/data_splits.toml says.
 
-    task = load_task("resnet8", models_folder)
-    model = load(task.model)
-    accuracy = task.score(run_model(model, task.feeds(model))["…"])
+task = load_task("resnet8", models_folder)
+model = load(task.model)
+accuracy = task.score(run_model(model, task.feeds(model))["…"])
 """
 
 from __future__ import annotations

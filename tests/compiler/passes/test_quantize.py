@@ -11,15 +11,20 @@ from prunus.compiler.errors import UsageError
 from prunus.compiler.executor import run_model
 from prunus.compiler.integer import ops
 from prunus.compiler.integer.from_qdq import read_qdq
+from prunus.compiler.integer.graph import Island
 from prunus.compiler.model.edit import set_weight, weight
+from prunus.compiler.model.load import load_proto
 from prunus.compiler.model.model import Model
+from prunus.compiler.passes import PASSES
 from prunus.compiler.passes.affine_layers import affine_to_depthwise
 from prunus.compiler.passes.base import Context, Options, PassResult
 from prunus.compiler.passes.properties import PROPERTIES
 from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.target import Formats
+from prunus.compiler.verify import logits_name
 from prunus.tests.dialect import qtype, violations
 from prunus.tests.float_nets import FloatNet, residual_net
+from prunus.tests.light import SMALL_LIGHT_NAMES, random_light_model
 
 FORMATS = {
     "u8": Formats(),
@@ -358,3 +363,52 @@ def test_nothing_to_do_returns_the_very_same_model() -> None:
     result = quantize(island, net.data())
     assert result.model is island and not result.changed
     assert [note.code for note in result.notes] == ["nothing-to-quantize", "no-integer-form"]
+
+
+def test_sequences_with_attention_and_normalisation() -> None:
+    """[batch, time, features]: fully connected layers over the last dimension are integer, the rest float islands."""
+    net = FloatNet((6, 8), seed=11)
+
+    def dense(x: str, inside: int, out: int) -> str:
+        product = net.op("MatMul", x, net.constant(net.rng.normal(size=(inside, out)) / np.sqrt(inside)))
+        return net.op("Add", net.constant(net.rng.normal(size=out) * 0.1), product)
+
+    normal = net.op("LayerNormalization", net.input, net.constant(np.ones(8)), net.constant(np.zeros(8)), axis=-1)
+    query, key = dense(normal, 8, 8), net.op("Transpose", dense(normal, 8, 8), perm=[0, 2, 1])
+    weights = net.op("Softmax", net.op("MatMul", query, key), axis=-1)
+    mixed = net.op("Add", net.op("MatMul", weights, dense(normal, 8, 8)), net.input)
+    output = dense(net.op("Gelu", dense(mixed, 8, 16)), 16, 4)
+    model = net.model(output)
+    result = quantize(model, net.data(64))
+    assert violations(result.model) == []
+    codes = {note.code for note in result.notes}
+    assert codes == {"quantized", "no-integer-form", "dynamic-weight", "softmax-float"}
+    x = net.data(16, seed=2).inputs
+    before, after = (next(iter(run_model(each, x).values())) for each in (model, result.model))
+    assert sqnr_db(before, after) > 25
+    graph = read_qdq(result.model, Formats())
+    assert sum(op.kind == "gemm" for op in graph.ops) == 5
+    reference = next(iter(ops.run(graph, x).values()))
+    assert sqnr_db(after, reference) > 40
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["squeezenet", *(pytest.param(n, marks=pytest.mark.slow) for n in SMALL_LIGHT_NAMES if n != "squeezenet")],
+)
+def test_well_known_topologies_become_integer(name: str) -> None:
+    model = load_proto(random_light_model(name))
+    for step in PASSES:
+        if step.name not in ("prune_channels", "quantize"):
+            model = step().run(model, Context()).model
+    samples = np.random.default_rng(0).uniform(0, 1, (4, 3, 224, 224)).astype(np.float32)
+    data = Data({str(model.graph.inputs[0].name): samples})
+    result = quantize(model, data)
+    assert violations(result.model) == []
+    reasons = {op.reason for op in read_qdq(result.model, Formats()).ops if isinstance(op, Island)}
+    assert reasons <= {"terminal-softmax"} | ({"no-integer-form"} if name == "inception_v1" else set())  # LRN
+    logits = [[logits_name(each, str(each.graph.outputs[0].name))] for each in (model, result.model)]
+    before, after = (
+        run_model(each, data.inputs, names)[names[0]] for each, names in zip((model, result.model), logits, strict=True)
+    )
+    assert sqnr_db(before, after) > 15
