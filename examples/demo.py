@@ -63,8 +63,9 @@ def summary(results: dict[str, Compiled]) -> Table:
     exact = [r.fidelity.exact_fraction if r.fidelity else None for r in reports]
     row("Artefact = integer reference", ["not executed" if each is None else percent(each, 3) for each in exact])
     for key in COSTS:
-        found = [next((e for e in r.estimate if e.name == key), None) for r in reports]
-        row(title(key), ["" if e is None else f"{si(e.value, e.unit)} ({e.basis})" for e in found])
+        for basis in ("measured", "synthesised", "modelled"):
+            found = [next((e for e in r.estimate if (e.name, e.basis) == (key, basis)), None) for r in reports]
+            row(f"{title(key)} ({basis})", ["" if e is None else si(e.value, e.unit) for e in found])
     row("Every bound met", ["yes" if r.verdict.met else f"no: {r.verdict.binding}" for r in reports])
     return table
 
