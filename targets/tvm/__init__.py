@@ -57,8 +57,7 @@ class TvmTarget:
         ToolError where TVM or a C compiler is missing or fails.
         """
         refuse_unsafe_names(graph)
-        found = findings(graph)
-        _refuse_unsupported(found)
+        _refuse_unsupported(findings(graph))
         toolchain = find_toolchain(str(device.data.get("march", "native")))
         progress("Compiling the graph with TVM", 0.0)
         executable = compile_graph(graph)
@@ -67,7 +66,7 @@ class TvmTarget:
         progress("Writing the bundle", 0.7)
         description = write_bundle(out, graph, toolchain)
         files = tuple(sorted(path.name for path in out.iterdir()))
-        return Artifact(out, files, description, tuple(found), {"flash_bytes": cost.library_size(out / LIBRARY)})
+        return Artifact(out, files, description, costs={"flash_bytes": cost.library_size(out / LIBRARY)})
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Every integer tensor from the library's `trace`, then the graph's outputs from its `main`."""

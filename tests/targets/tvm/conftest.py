@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prunus.compiler.integer import graph as ir
-from prunus.compiler.target import Artifact, Device
+from prunus.compiler.target import Artifact, Device, Emitted
 from prunus.targets import catalog
 from prunus.targets.tvm import TvmTarget
 from prunus.tests import graphs
@@ -25,16 +25,20 @@ def device() -> Device:
 
 @dataclass(frozen=True)
 class Built:
-    """A lowered case."""
+    """A lowered case; `found` is what its library computes."""
 
     graph: ir.Graph
     feeds: Arrays
     expected: Arrays
     artifact: Artifact
+    found: Arrays
 
 
 def _lower(case: Case, device: Device, out: Path) -> Built:
-    return Built(case.graph, case.feeds, case.expected, TvmTarget().lower(case.graph, device, out))
+    artifact = TvmTarget().lower(case.graph, device, out)
+    found = TvmTarget().run(artifact, case.graph, case.feeds)
+    assert not isinstance(found, Emitted)
+    return Built(case.graph, case.feeds, case.expected, artifact, found)
 
 
 @pytest.fixture(scope="session")
