@@ -38,7 +38,8 @@ def calibrate(group: Group, statistics: Mapping[str, Statistics], formats: Forma
     `auto` covers the range that unseen data may reach (`extrapolated`; `minmax` for scheme `pow2`, where rounding the
     scale up leaves room already), and clips only where that removes MIN_GAIN of the error. What lies outside of the
     calibrated range is often what matters (anomalies, for one), and the histogram knows nothing of it: on the ToyCar
-    autoencoder plain min-max costs 0.010 AUC on average, clipping by least error 0.018, this 0.005.
+    autoencoder (AUC lost, mean of five splits with 8 calibration clips) plain min-max costs 0.012, clipping by least
+    error 0.015, this 0.007; with scheme `pow2` 0.004, 0.019 and 0.004.
     """
     seen = reduce(Statistics.merge, (statistics[str(root.name)] for root in group.roots))
     if group.softmax:
