@@ -20,7 +20,7 @@ from . import elementwise, layout, linear, pooling
 from .lowering import Lowering, Value, refuse
 from .placement import crowded, findings
 from .spec import HlsLayer, IoType
-from .types import Fixed, saturating
+from .types import ROUND_SATURATE, Fixed
 
 _LOWER: Mapping[type[ir.Op], Callable[[Lowering, Any], Value]] = {
     ir.QConv: linear.lower_conv,
@@ -125,7 +125,7 @@ def _input(low: Lowering, name: str, axes: tuple[int, ...]) -> Value:
     """An input layer that holds exactly the range of the tensor's type. It rounds and saturates, so that floats that
     lie off the grid are quantized as the host would."""
     tensor, quant = low.graph.tensors[name], low.graph.quant(name)
-    kind = saturating(quant.qmin, quant.qmax, low.fraction(name)) or Fixed(quant.bits, low.fraction(name))
+    kind = Fixed(quant.bits, low.fraction(name), quant.dtype == "s8", ROUND_SATURATE)
     shape = tuple(tensor.shape[axis] for axis in axes)
     order = layout.by_axes(tensor.shape, axes)
     return low.emit("InputLayer", f"{name}_in", (), kind, shape, order, attributes={"input_shape": list(shape)})

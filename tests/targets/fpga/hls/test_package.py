@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,7 @@ import graphs
 import numpy as np
 import pytest
 
-from prunus.compiler.errors import InvalidModelError, ToolError
+from prunus.compiler.errors import InvalidModelError, LimitError, ToolError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.target import Artifact
 from prunus.targets.catalog import resolve
@@ -73,6 +74,17 @@ def test_what_the_artefact_holds(tmp_path: Path) -> None:
     tcl = (artifact.root / "project/project.tcl").read_text()
     assert 'set part "xc7z020clg400-1"' in tcl and "set clock_period 10" in tcl
     assert [port["tensor"] for port in artifact.manifest["ports"]] == ["t0001", "t0004"]
+
+
+@needs_hls4ml
+@pytest.mark.toolchain
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_a_simulation_that_takes_too_long(tmp_path: Path) -> None:
+    graph, feeds = graphs.mlp("pow2")
+    artifact = lower(tmp_path / "out", graph)
+    with pytest.raises(LimitError) as caught:
+        HlsTarget(compile_timeout_s=0.05).run(artifact, graph, feeds)
+    assert caught.value.code == "time-out"
 
 
 @needs_hls4ml
