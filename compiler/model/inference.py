@@ -44,11 +44,12 @@ _SHAPED_LIKE_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization
 
 @dataclass
 class Inference:
-    """What is known so far: types of all values, data of small constant ones."""
+    """What is known so far: types of all values, data of some, and which branches are always taken."""
 
     opset: int
     types: dict[str, ValueType] = field(default_factory=dict)
     data: dict[str, Array] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)  # name of an If -> index of the attribute with its branch
     names: Mapping[str, str] = field(default_factory=dict)  # for messages
     _protos: dict[str, onnx.TypeProto] = field(default_factory=dict, repr=False)
 
@@ -56,7 +57,7 @@ class Inference:
         """Makes a value known: an input, a constant, a node's output."""
         self.types[name] = (kind, dims)
         self._protos[name] = onnx.helper.make_tensor_type_proto(kind, dims)
-        if data is not None and data.size <= (_SMALL if data.dtype.kind in "iub" else _SMALL_FLOATS):
+        if data is not None:
             self.data[name] = data
 
     def add_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
@@ -85,16 +86,24 @@ class Inference:
                 self._add_node(node)
 
     def _add_if(self, node: onnx.NodeProto) -> None:
-        branches = [attribute.g for attribute in node.attribute]
+        """An If with a known condition has the types of that branch; else both branches must agree."""
+        names = [attribute.name for attribute in node.attribute]
+        condition = self.data.get(node.input[0])
+        if condition is not None and condition.size == 1:
+            self.taken[node.name] = names.index("then_branch" if condition.reshape(-1)[0] else "else_branch")
+        indices = [self.taken[node.name]] if node.name in self.taken else range(len(names))
+        branches = [node.attribute[index].g for index in indices]
         for branch in branches:
+            if len(branch.output) != len(node.output):
+                raise self._mismatch(node, "A branch has another number of outputs.")
             for tensor in branch.initializer:
                 self.declare(tensor.name, tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor))
             self.add_nodes(branch.node)
         for index, name in enumerate(node.output):
-            found = {self.types[branch.output[index].name] for branch in branches if index < len(branch.output)}
-            if len(found) != 1:
+            inner = [branch.output[index].name for branch in branches]
+            if len({self.types[found] for found in inner}) != 1:
                 raise self._unknown(node, "The branches of an If give different shapes.")
-            self.declare(name, *found.pop())
+            self.declare(name, *self.types[inner[0]], self.data.get(inner[0]) if len(inner) == 1 else None)
 
     def _add_node(self, node: onnx.NodeProto) -> None:
         self._check_axes(node)
@@ -102,7 +111,7 @@ class Inference:
             self.declare(node.output[0], *self.types[node.input[0]])
             return
         inputs = {name: self._protos[name] for name in node.input if name}
-        data = {name: numpy_helper.from_array(self.data[name], name) for name in node.input if name in self.data}
+        data = {name: numpy_helper.from_array(self.data[name], name) for name in node.input if self._small(name)}
         schema = onnx.defs.get_schema(node.op_type, self.opset, "")
         imports = [onnx.helper.make_opsetid("", self.opset)]
         try:
@@ -145,7 +154,7 @@ class Inference:
             self.data[node.output[0]] = np.asarray(
                 min(math.prod(self.types[node.input[0]][1]), 2**63 - 1), dtype=np.int64
             )
-        elif node.op_type in _FOLLOWED and all(not name or name in self.data for name in node.input):
+        elif node.op_type in _FOLLOWED and all(not name or self._small(name) for name in node.input):
             if any(math.prod(self.types[name][1]) > _SMALL for name in node.output if name):
                 return
             feeds = {name: self.data[name] for name in node.input if name}
@@ -157,6 +166,11 @@ class Inference:
             for name, array in zip(node.output, results, strict=False):
                 if isinstance(array, np.ndarray | np.generic) and np.shape(array) == self.types[name][1]:
                     self.data[name] = np.asarray(array)
+
+    def _small(self, name: str) -> bool:
+        """Whether a value is known and small enough to be a shape, an axis, a scale."""
+        array = self.data.get(name)
+        return array is not None and array.size <= (_SMALL if array.dtype.kind in "iub" else _SMALL_FLOATS)
 
     def _check_axes(self, node: onnx.NodeProto) -> None:
         """Axes must lie within the rank: onnx's own inference does not always look."""

@@ -15,13 +15,13 @@ from .untrusted import shown
 
 
 def fix_inputs(plain: Plain, shapes: Mapping[str, Sequence[int | None]]) -> None:
-    """Rewrites the declared input types in place, with the shapes that the user gave by the user's input names.
+    """Settles the types of the inputs from what the file declares and the shapes that the user gave (by his names).
 
     Raises:
         UsageError: a dimension other than the first is dynamic and no shape is given, or a given one does not fit.
         InvalidModelError: a dimension is not positive. UnsupportedError: an input is no tensor of numbers.
     """
-    originals = {name: plain.names[name] for name in plain.inputs}
+    originals = {name: plain.names[name] for name in plain.declared}
     for name in shapes:
         if name not in originals.values():
             close = difflib.get_close_matches(name, sorted(originals.values()), n=1)
@@ -32,7 +32,7 @@ def fix_inputs(plain: Plain, shapes: Mapping[str, Sequence[int | None]]) -> None
                 hint=f"Did you mean {shown(close[0])}?" if close else None,
             )
     for name, original in originals.items():
-        info = plain.inputs[name]
+        info = plain.declared[name]
         kind = info.type.WhichOneof("value")
         if kind != "tensor_type":
             raise UnsupportedError(
@@ -44,7 +44,7 @@ def fix_inputs(plain: Plain, shapes: Mapping[str, Sequence[int | None]]) -> None
             )
         check_type(info.type.tensor_type.elem_type, original)
         dims = _merge(original, _declared(info, original), shapes.get(original))
-        plain.inputs[name] = onnx.helper.make_tensor_value_info(name, info.type.tensor_type.elem_type, dims)
+        plain.inputs[name] = (info.type.tensor_type.elem_type, dims)
 
 
 def _declared(info: onnx.ValueInfoProto, original: str) -> list[int | None] | None:
@@ -65,7 +65,9 @@ def _declared(info: onnx.ValueInfoProto, original: str) -> list[int | None] | No
     return dims
 
 
-def _merge(original: str, declared: list[int | None] | None, given: Sequence[int | None] | None) -> list[int | str]:
+def _merge(
+    original: str, declared: list[int | None] | None, given: Sequence[int | None] | None
+) -> tuple[int | str, ...]:
     """One shape of numbers, the first dimension possibly symbolic."""
     dims = declared
     if given is not None:
@@ -89,7 +91,7 @@ def _merge(original: str, declared: list[int | None] | None, given: Sequence[int
             why=f"The model declares {_text(dims)}; only the first dimension, the batch, may stay open.",
             hint=f"Give its shape, for example --shape {_example(original, dims)}.",
         )
-    return [BATCH if dim is None else dim for dim in dims]
+    return tuple(BATCH if dim is None else dim for dim in dims)
 
 
 def _text(dims: Sequence[int | None] | None) -> str:

@@ -10,11 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import onnx
-import onnx_ir as ir
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
-from ..errors import InvalidModelError, UnsupportedError
-from . import shapes as shape_inference
+from ..errors import InvalidModelError
 from .assemble import assemble, give_final_names
 from .external import ExternalData
 from .files import read_file
@@ -23,7 +21,9 @@ from .limits import Limits, check_cost
 from .model import Model
 from .operands import check_operands
 from .rename import plain
-from .sizes import check_sizes, infer_at_batch_1
+from .shapes import infer
+from .sizes import check_sizes
+from .typed import type_graph
 from .untrusted import shown
 from .upgrade import declared_opset, to_opset
 from .wire import check_wire
@@ -90,28 +90,11 @@ def load_proto(
     with ExternalData(folder, roots) as external:
         graph = plain(proto, opset, external, limits)
     fix_inputs(graph, shapes or {})
-    inference = infer_at_batch_1(graph, opset)
-    check_operands(graph, inference)
-    check_sizes(inference, graph.names, graph.constants, limits)
-    final = assemble(to_opset(graph, opset), graph)
+    typed = type_graph(graph, opset)
+    check_operands(graph, typed.at_batch_1)
+    check_sizes(typed.at_batch_1, graph.names, graph.constants, limits)
+    final = assemble(to_opset(graph, opset, typed.types), graph)
     names = give_final_names(final, graph)
-    batch = _infer(final, names)
-    provenance = {"opset": str(opset), "ir_version": str(proto.ir_version), "batch": batch}
+    infer(final, names)
+    provenance = {"opset": str(opset), "ir_version": str(proto.ir_version), "batch": typed.batch}
     return Model(final, MappingProxyType(names), provenance=MappingProxyType(provenance))
-
-
-def _infer(model: ir.Model, names: Mapping[str, str]) -> str:
-    """Infers all shapes. A graph that works for one batch size only loses its symbolic batch; returns what it is."""
-    if not shape_inference.has_symbolic_batch(model.graph):
-        shape_inference.infer(model, names)
-        return "fixed"
-    try:
-        shape_inference.infer(model, names)
-        return "symbolic"
-    except (InvalidModelError, UnsupportedError) as error:
-        reason = error.why or error.what
-    for value in model.graph.inputs:
-        if value.shape is not None and value.shape.rank():
-            value.shape = ir.Shape([dim if isinstance(dim, int) else 1 for dim in value.shape])
-    shape_inference.infer(model, names)
-    return f"fixed at 1: {reason}"

@@ -22,6 +22,7 @@ from ..errors import InvalidModelError, UnsupportedError
 from .external import ExternalData
 from .limits import FunctionKey, Limits, function_key, subgraphs
 from .operators import check_operator
+from .shapes import SymbolicType
 from .tensors import read_tensor
 from .untrusted import Text, kept, shown
 
@@ -45,7 +46,8 @@ class Plain:
     graph: onnx.GraphProto = field(default_factory=lambda: onnx.GraphProto(name="graph"))
     constants: dict[str, Array] = field(default_factory=dict)  # in the order of first use
     names: dict[str, str] = field(default_factory=dict)  # plain -> the user's
-    inputs: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)  # plain -> as declared by the user
+    declared: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)  # inputs, as the file declares them
+    inputs: dict[str, SymbolicType] = field(default_factory=dict)  # inputs, once `fix_inputs` has settled their types
 
 
 def plain(model: onnx.ModelProto, opset: int, external: ExternalData, limits: Limits) -> Plain:
@@ -92,7 +94,7 @@ class _Renamer:
         scope = _Scope(ChainMap(), initializers)
         for name, info in _unique(graph.input, "input").items():
             if name not in initializers:  # old files list their weights as inputs, too
-                result.inputs[self._define(name, scope.names)] = info
+                result.declared[self._define(name, scope.names)] = info
         if not graph.output:
             raise _invalid("no-outputs", "", "The graph has no outputs.", "Name the outputs when exporting.")
         self._add_nodes(_in_order(graph.node), scope, {}, result.graph.node, lift=True)

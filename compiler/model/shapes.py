@@ -15,7 +15,8 @@ from .inference import Inference, ValueType
 from .untrusted import shown
 
 BATCH = "batch"
-_PROBES = (2, 3)  # batch sizes; 1 would hide behind broadcasting
+PROBES = (2, 3)  # batch sizes; 1 would hide behind broadcasting
+SymbolicType = tuple[int, tuple[int | str, ...]]  # element type, dimensions
 _SMALL_BYTES = 512  # of constants whose values inference may need
 
 
@@ -58,19 +59,16 @@ def infer(model: ir.Model, names: Mapping[str, str] | None = None) -> None:
             value is no tensor (`not-a-tensor`).
     """
     names = names or {}
-    if not has_symbolic_batch(model.graph):
-        found = {name: (kind, ir.Shape(dims)) for name, (kind, dims) in _infer_for(model, 1, names).items()}
+    if has_symbolic_batch(model.graph):
+        small, large = (_infer_for(model, batch, names) for batch in PROBES)
+        found = combine(small, large, names)
     else:
-        small, large = (_infer_for(model, batch, names) for batch in _PROBES)
-        found = {
-            name: (kind, _symbolic(names.get(name, name), dims, large[name][1])) for name, (kind, dims) in small.items()
-        }
+        found = dict(_infer_for(model, 1, names))
     fixed = {value.name for value in model.graph.inputs}
     for value in all_values(model.graph):
-        if value.name in fixed or value.const_value is not None:
-            continue
-        kind, shape = found[value.name or ""]
-        value.type, value.shape = ir.TensorType(ir.DataType(kind)), shape
+        if value.name not in fixed and value.const_value is None and value.name in found:
+            kind, dims = found[value.name]
+            value.type, value.shape = ir.TensorType(ir.DataType(kind)), ir.Shape(dims)
 
 
 def _infer_for(model: ir.Model, batch: int, names: Mapping[str, str]) -> dict[str, ValueType]:
@@ -88,9 +86,18 @@ def _infer_for(model: ir.Model, batch: int, names: Mapping[str, str]) -> dict[st
     return inference.types
 
 
-def _symbolic(name: str, small: tuple[int, ...], large: tuple[int, ...]) -> ir.Shape:
+def combine(
+    small: Mapping[str, ValueType], large: Mapping[str, ValueType], names: Mapping[str, str]
+) -> dict[str, SymbolicType]:
+    """Types with a symbolic batch, from those at the two probing batch sizes."""
+    return {
+        name: (kind, _symbolic(names.get(name, name), dims, large[name][1])) for name, (kind, dims) in small.items()
+    }
+
+
+def _symbolic(name: str, small: tuple[int, ...], large: tuple[int, ...]) -> tuple[int | str, ...]:
     """One shape from the shapes at the two probing batch sizes."""
-    first, second = _PROBES
+    first, second = PROBES
     dims: list[int | str] = []
     for at_first, at_second in zip(small, large, strict=True):
         factor = at_first // first
@@ -106,4 +113,4 @@ def _symbolic(name: str, small: tuple[int, ...], large: tuple[int, ...]) -> ir.S
                 why=f"It is {at_first} for a batch of {first} and {at_second} for a batch of {second}.",
                 hint="Fix the batch size with --shape.",
             )
-    return ir.Shape(dims)
+    return tuple(dims)

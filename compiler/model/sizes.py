@@ -9,22 +9,10 @@ import onnx
 from ..errors import InvalidModelError, LimitError
 from .inference import Inference
 from .limits import RAISE_HINT, Limits
-from .rename import Plain
 from .tensors import check_size, check_type, readable
 from .untrusted import shown
 
-
-def infer_at_batch_1(plain: Plain, opset: int) -> Inference:
-    """Types and shapes of the plain graph at its own opset, a symbolic batch taken as 1."""
-    inference = Inference(opset, names=plain.names)
-    for name, info in plain.inputs.items():
-        tensor = info.type.tensor_type
-        dims = tuple(dim.dim_value if dim.HasField("dim_value") else 1 for dim in tensor.shape.dim)
-        inference.declare(name, tensor.elem_type, dims)
-    for name, array in plain.constants.items():
-        inference.declare(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array)
-    inference.add_nodes(plain.graph.node)
-    return inference
+_INT64: int = onnx.TensorProto.INT64
 
 
 def check_sizes(inference: Inference, names: Mapping[str, str], constants: Iterable[str], limits: Limits) -> None:
@@ -40,7 +28,7 @@ def check_sizes(inference: Inference, names: Mapping[str, str], constants: Itera
     for name, (kind, dims) in inference.types.items():
         where = names.get(name, name)
         check_type(kind, where)
-        empty_list = name in constant and dims == (0,)  # of axes or dimensions, or a Resize's unused region
+        empty_list = dims == (0,) and (kind == _INT64 or name in constant)  # of axes; or a Resize's unused region
         if any(dim < 1 for dim in dims) and not empty_list:
             raise InvalidModelError(
                 "A value of the model has no elements.",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-import numpy.typing as npt
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
-from onnx import numpy_helper, shape_inference, version_converter
+from onnx import numpy_helper, version_converter
 
 from ..errors import InvalidModelError, UnsupportedError
 from .limits import subgraphs
 from .model import IR_VERSION, OPSET
 from .rename import Plain
+from .shapes import SymbolicType
 
-Array = npt.NDArray[Any]
 _SMALL_BYTES = 1024  # constants up to this size may be axes, shapes or scales that the converter looks at
 _SIMPLE_TYPES = "fiub"  # numpy kinds that the converter's own graph can hold
 
@@ -51,24 +50,19 @@ def declared_opset(model: onnx.ModelProto) -> int:
     return versions[0]
 
 
-def to_opset(plain: Plain, opset: int) -> onnx.ModelProto:
+def to_opset(plain: Plain, opset: int, types: Mapping[str, SymbolicType]) -> onnx.ModelProto:
     """The plain graph at opset 21, checked by onnx; its large constants are graph inputs (after the model's own).
 
+    `types` holds the type of every value; the converter needs some of them.
+
     Raises:
-        InvalidModelError: onnx's checker or shape inference refuses the graph.
+        InvalidModelError: onnx's checker refuses the graph.
         UnsupportedError: the converter has no way from this opset to ours.
     """
-    proto = _skeleton(plain, opset)
+    proto = _skeleton(plain, opset, types)
     try:
-        proto = shape_inference.infer_shapes(proto, check_type=True, strict_mode=False, data_prop=True)
         onnx.checker.check_model(proto)
-    except (
-        onnx.checker.ValidationError,
-        shape_inference.InferenceError,
-        ProtobufError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except (onnx.checker.ValidationError, ProtobufError, RuntimeError, ValueError) as error:
         raise InvalidModelError(
             "onnx refuses the model.",
             code="checker",
@@ -82,26 +76,23 @@ def to_opset(plain: Plain, opset: int) -> onnx.ModelProto:
     return proto
 
 
-def _skeleton(plain: Plain, opset: int) -> onnx.ModelProto:
+def _skeleton(plain: Plain, opset: int, types: Mapping[str, SymbolicType]) -> onnx.ModelProto:
+    def info(name: str) -> onnx.ValueInfoProto:
+        return onnx.helper.make_tensor_value_info(name, *types[name])
+
     graph = onnx.GraphProto()
     graph.CopyFrom(plain.graph)
-    types = {name: info.type for name, info in plain.inputs.items()}
-    for name, kind in types.items():
-        graph.input.add(name=name).type.CopyFrom(kind)
+    graph.input.extend(info(name) for name in plain.inputs)
     for name, array in plain.constants.items():
-        types[name] = _type_of(array)
         if array.nbytes <= _SMALL_BYTES and array.dtype.kind in _SIMPLE_TYPES:
             graph.initializer.append(numpy_helper.from_array(array, name))
         else:
-            graph.input.add(name=name).type.CopyFrom(types[name])
-    for output in graph.output:
-        if output.name in types:  # an input or a constant handed through, for which nothing is inferred
-            output.type.CopyFrom(types[output.name])
+            graph.input.append(info(name))
+    outputs = [value.name for value in graph.output]
+    del graph.output[:]
+    graph.output.extend(info(name) for name in outputs)
+    graph.value_info.extend(info(name) for node in graph.node for name in node.output if name and name not in outputs)
     return onnx.ModelProto(ir_version=IR_VERSION, graph=graph, opset_import=[onnx.helper.make_opsetid("", opset)])
-
-
-def _type_of(array: Array) -> onnx.TypeProto:
-    return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
 
 
 def _convert(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
