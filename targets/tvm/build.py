@@ -20,7 +20,7 @@ from typing import Any
 
 from ... import kernels
 from ...compiler.errors import ToolError, UsageError, missing_extra
-from .process import run
+from ..process import run
 
 COMPILE_TIMEOUT_S = 300.0
 ADAPTER = Path(__file__).with_name("adapter.c")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .process import run
+from ..process import run
 
 Array = npt.NDArray[Any]
 WORKER = Path(__file__).parent / "runtime" / "worker.py"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ....compiler.errors import ToolError
 from ....compiler.integer import graph as ir
+from ...process import run
 from . import layout, process
 from .lower import Lowered
 from .lowering import Value
@@ -38,7 +39,7 @@ def compile_project(project: Path, library: Path, timeout_s: float = COMPILE_TIM
     name = library.stem
     sources = [f"firmware/{name}.cpp", f"{name}_bridge.cpp"]
     argv = [compiler, *_FLAGS, '-DWEIGHTS_DIR="firmware/weights"', *sources, "-o", str(library.resolve())]
-    process.run(argv, project, what="Compiling the C simulation", code="csim-compile", timeout_s=timeout_s)
+    run(argv, what="Compiling the C simulation", cwd=project, timeout_s=timeout_s, code="csim-compile")
 
 
 def simulate(

@@ -16,10 +16,10 @@ import pytest
 
 from prunus.compiler.errors import LimitError, ToolError, UsageError
 from prunus.compiler.integer import ops
+from prunus.targets.process import run
 from prunus.targets.tvm import TvmTarget, calls
 from prunus.targets.tvm.bundle import digest
 from prunus.targets.tvm.execute import Run, run_bundle
-from prunus.targets.tvm.process import run
 from prunus.tests.targets.tvm.conftest import Built
 
 pytestmark = pytest.mark.toolchain
@@ -145,7 +145,7 @@ def test_a_hanging_library_is_stopped(tmp_path: Path):
     bundle = fake_bundle(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     with pytest.raises(LimitError) as caught:
         run_bundle(bundle, [np.zeros((1, 2))], [Run("main", ("y",))], timeout_s=3)
-    assert caught.value.code == "tool-timeout"
+    assert caught.value.code == "time-out"
     pid = int((tmp_path / "pid").read_text())
     for _ in range(50):
         if not Path(f"/proc/{pid}").exists():

@@ -19,7 +19,8 @@ from prunus.compiler.integer import ops
 from prunus.compiler.target import Artifact
 from prunus.compiler.verify import verify_artifact
 from prunus.targets.catalog import resolve
-from prunus.targets.fpga.hls import HlsTarget, process
+from prunus.targets.fpga.hls import HlsTarget
+from prunus.targets.process import run
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -122,8 +123,8 @@ def test_the_vendor_test_bench_gives_the_stored_outputs(target: HlsTarget, tmp_p
     project = target.lower(graph, DEVICE, tmp_path).root / "project"
     sources = ["firmware/firmware.cpp", "firmware_test.cpp", "-o", str(tmp_path / "bench")]
     argv = ["g++", "-O1", "-std=c++17", "-w", "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"', *sources]
-    process.run(argv, project, what="Compiling", code="x", timeout_s=600)
-    process.run([str(tmp_path / "bench")], project, what="Simulating", code="x", timeout_s=600)
+    run(argv, what="Compiling", cwd=project, timeout_s=600)
+    run([str(tmp_path / "bench")], what="Simulating", cwd=project, timeout_s=600)
     want = (project / "tb_data" / "tb_output_predictions.dat").read_text().split()
     found = (project / "tb_data" / "csim_results.log").read_text().split()
     np.testing.assert_allclose(np.array(found, float), np.array(want, float), rtol=1e-5)  # printed with 6 digits
