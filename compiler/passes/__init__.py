@@ -9,12 +9,14 @@ Each is a class in a file of its own. The order and its reasons:
 5.  `fold_input`: preprocessing becomes one affine step that the first quantizer can take over.
 6.  `remove_dead_channels` before pruning: what is already zero must not use up the budget.
 7.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
-8.  `quantize` last: nothing may change a weight after its scale was chosen.
+8.  `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
+9.  `quantize` last: nothing may change a weight after its scale was chosen.
 """
 
 from __future__ import annotations
 
 from .base import Context, Note, Options, Pass, PassResult
+from .equalise import Equalise
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fold_input import FoldInput
@@ -32,6 +34,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldInput,
     RemoveDeadChannels,
     PruneChannels,
+    Equalise,
     Quantize,
 )
 
