@@ -35,9 +35,10 @@ _REFUSALS = (
 _SMALL = 64  # elements of a value that is followed by value, not by shape only
 _SMALL_FLOATS = 8  # a Resize's scales
 _FOLLOWED = frozenset({
-    "Add", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Greater",
-    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Range", "ReduceProd", "ReduceSum", "Reshape",
-    "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor",
+    "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not",
+    "Or", "Pow", "Range", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterND", "Slice",
+    "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where", "Xor",
 })  # fmt: skip
 _SHAPED_LIKE_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})  # onnx infers nothing for these
 

@@ -324,6 +324,47 @@ def test_all_element_types_and_ways_to_store_them() -> None:
         assert found.astype(int).tolist() == numbers
 
 
+def branch(*nodes: onnx.NodeProto, output: str) -> onnx.GraphProto:
+    return helper.make_graph(nodes, "branch", [], [onnx.ValueInfoProto(name=output)])
+
+
+def squeeze_where_one(dims: Sequence[int | str]) -> onnx.ModelProto:
+    """How PyTorch exports `x.squeeze(1)`: an If on the dimension, with branches of different rank."""
+    axes = helper.make_node("Constant", [], ["axes"], value_ints=[1])
+    squeezed = branch(axes, helper.make_node("Squeeze", ["x", "axes"], ["s"]), output="s")
+    same = branch(helper.make_node("Identity", ["x"], ["i"]), output="i")
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["size"]),
+        helper.make_node("Equal", ["size", "one"], ["is_one"]),
+        helper.make_node("If", ["is_one"], ["chosen"], then_branch=squeezed, else_branch=same),
+        helper.make_node("Relu", ["chosen"], ["y"]),
+    ]
+    return net(nodes, {"one": np.asarray(1, np.int64)}, dims=dims)
+
+
+@pytest.mark.parametrize(
+    ("dims", "wanted"), [(["N", 1, 5], ["batch", 5]), (["N", 3, 5], ["batch", 3, 5]), ([2, 1, 5], [2, 5])]
+)
+def test_a_branch_whose_condition_is_known_is_taken(dims: Sequence[int | str], wanted: list[int | str]) -> None:
+    model = load_proto(squeeze_where_one(dims))
+    assert_in_order(model)
+    assert shape_of(model) == wanted
+    assert not any(node.op_type == "If" for node in model.graph)
+    image = np.random.default_rng(0).normal(size=(2, *dims[1:])).astype(np.float32)
+    (got,) = run_model(model, {"t0001": image}).values()
+    np.testing.assert_array_equal(got, np.maximum(image.reshape(2, *wanted[1:]), 0))
+
+
+def test_a_branch_that_depends_on_the_batch_fixes_it() -> None:
+    proto = squeeze_where_one(["N", 1, 5])
+    proto.graph.node[1].input[1] = "zero"
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(0, np.int64), "zero"))
+    model = load_proto(proto)
+    assert shape_of(model) == [1, 5]
+    assert model.provenance["batch"] == "fixed at 1: A branch depends on the batch size."
+
+
 # ---- shapes
 
 
