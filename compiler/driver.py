@@ -80,7 +80,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     check_graph(graph)
     findings = target.check(graph, device)
     refuse_unsupported(model, graph, findings)
-    measured = measure(model, graph, scoring, request.metric)
+    measured = measure(model, compressed.float_model, graph, scoring, request.metric)
     with staged(request.out) as folder:
         save(compressed.model, folder / "model.onnx")
         (folder / "artifact").mkdir()

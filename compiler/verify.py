@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .analysis.parity import compare
+from .analysis.parity import compare, layer_parity
 from .data import Data
 from .executor import Session
 from .integer import ops
@@ -21,6 +21,7 @@ from .target import Artifact, Emitted, Target
 Array = npt.NDArray[Any]
 Metric = Callable[[Array, Array], float]  # (outputs [n, ...], labels [n]) -> score, higher is better
 
+LAYER_SAMPLES = 8  # of the per-layer comparison
 ISLAND_TOLERANCE = 1e-5  # absolute, of float islands
 
 
@@ -62,14 +63,22 @@ def run_reference(graph: Graph, data: Data, batch: int = 16) -> dict[str, Array]
 
 @dataclass(frozen=True)
 class Measured:
-    """Accuracy and fidelity of the integer reference against the original model on the same samples."""
+    """Accuracy and fidelity of the integer reference against the original model on the same samples.
+
+    `layer_sqnr_db`: plain node name -> signal to quantization noise of its output, errors of earlier layers included.
+    """
 
     accuracy: Accuracy | None
     fidelity: Fidelity
+    layer_sqnr_db: Mapping[str, float]
 
 
-def measure(original: Model, graph: Graph, data: Data, metric: Metric | None = None) -> Measured:
-    """Runs both on the scoring data. Several outputs: the first decides accuracy, all count for fidelity."""
+def measure(original: Model, compressed: Model, graph: Graph, data: Data, metric: Metric | None = None) -> Measured:
+    """Runs the original and the integer reference on the scoring data, and compares layers on a few samples.
+
+    `compressed` is the model right before quantization, whose layers the graph's correspond to. Several outputs: the
+    first decides accuracy, all count for fidelity.
+    """
     outputs = [str(value.name) for value in original.graph.outputs]
     logits = {name: logits_name(original, name) for name in outputs}
     before = Session(original, list(dict.fromkeys([*outputs, *logits.values()]))).run(data.inputs)
@@ -88,7 +97,9 @@ def measure(original: Model, graph: Graph, data: Data, metric: Metric | None = N
         exact_fraction=None,
         reference="original float model in onnxruntime, values before a terminal Softmax",
     )
-    return Measured(_accuracy(first_old, first_new, data, metric), fidelity)
+    rows = layer_parity(compressed, graph, data.first(LAYER_SAMPLES))
+    layers = {row.layer: row.parity.sqnr_db for row in rows if np.isfinite(row.parity.sqnr_db)}
+    return Measured(_accuracy(first_old, first_new, data, metric), fidelity, layers)
 
 
 def _accuracy(before: Array, after: Array, data: Data, metric: Metric | None) -> Accuracy | None:

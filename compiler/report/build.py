@@ -151,6 +151,7 @@ def estimate_info(name: str, quantity: Quantity) -> schema.EstimateInfo:
 def _layers(outcome: Outcome, costs: Mapping[str, Mapping[str, float]]) -> list[schema.LayerInfo]:
     by_origin = {layer.origin: layer for layer in outcome.works[1].layers if layer.origin}
     findings = {finding.layer: finding for finding in outcome.findings}
+    sqnr_db = {name: round(value, 2) for name, value in outcome.measured.layer_sqnr_db.items()}
     rows = []
     for op in outcome.graph.ops:
         layer = next((by_origin[name] for name in op.origin if name in by_origin), None)
@@ -165,6 +166,7 @@ def _layers(outcome: Outcome, costs: Mapping[str, Mapping[str, float]]) -> list[
                 placement=finding.placement if finding else "integer",
                 reason=_reason(finding),
                 cost=dict(costs.get(layer.name, {})) if layer else {},
+                sqnr_db=next((sqnr_db[name] for name in reversed(op.origin) if name in sqnr_db), None),
             )
         )
     return rows
