@@ -7,6 +7,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from ..quantity import UNITS
 from .plots import Bar, bar_chart, range_chart
 from .schema import EstimateInfo, LayerInfo, ReportData
 
@@ -49,6 +50,11 @@ def si(value: float, unit: str = "") -> str:
     return f"{value / factor:.3g} {prefix}{unit}".rstrip()
 
 
+def cost(value: float, key: str) -> str:
+    """A cost by its name in its own unit."""
+    return si(value, UNITS.get(key, ""))
+
+
 def percent(value: float, digits: int = 2) -> str:
     """0.9875 -> '98.75 %'."""
     return f"{100 * value:.{digits}f} %"
@@ -68,7 +74,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"si": si, "percent": percent, "title_of": title}
+    environment.filters |= {"si": si, "percent": percent, "title_of": title, "cost": cost}
     return environment
 
 

@@ -203,7 +203,7 @@ def estimate(work: Workload, device: Device) -> Estimate:
 
 def _notes(work: Workload, runs: list[LayerRun]) -> Iterator[str]:
     zeros = sum(layer.zero_fraction * layer.weights for layer in work.layers) / max(work.weights, 1)
-    if zeros > 0.01:
+    if zeros > 0.05:
         yield (
             f"{zeros:.0%} of the weights are zero. This dense array skips none of them: single zeros save neither time"
             " nor area here; removing whole channels does."
