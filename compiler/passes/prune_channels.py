@@ -19,7 +19,6 @@ MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above th
 
 _UNFIT = {
     "shared-weight": "Its weight or bias is shared with another operator.",
-    "sparse-weight": "Its weight holds zeros that were made on purpose.",
     "too-wide": "Each output sums over too many inputs.",
     "unsupported-form": "Only Conv, Gemm and MatMul with a constant weight are refitted.",
 }
@@ -47,7 +46,15 @@ class PruneChannels:
             return PassResult(model, False)
         channels = channel_groups(model)
         structure = ChannelStructure(context.formats.channel_multiple)
-        chosen = select(model, channels, options.sparsity, options.criterion, structure=structure, seed=options.seed)
+        chosen = select(
+            model,
+            channels,
+            options.sparsity,
+            options.criterion,
+            structure=structure,
+            seed=options.seed,
+            data=context.calibration,
+        )
         notes = [*pinned_notes(channels), saved_note(chosen, options.sparsity)]
         if not chosen.removed.any():
             return PassResult(model, False, tuple(notes))
@@ -85,8 +92,8 @@ def pinned_notes(channels: Channels) -> list[Note]:
 def saved_note(chosen: Selection, target: float) -> Note:
     """What the selection saves, and whether that is what was asked for."""
     text = (
-        f"{int(chosen.removed.sum())} of {len(chosen.removed)} channels removed: {chosen.macs_before} MACs become "
-        f"{chosen.macs_after}, {100 * chosen.fraction:.1f} % fewer."
+        f"{int(chosen.removed.sum())} of {len(chosen.removed)} channels removed by criterion {chosen.criterion}: "
+        f"{chosen.macs_before} MACs become {chosen.macs_after}, {100 * chosen.fraction:.1f} % fewer."
     )
     if chosen.met:
         return Note("channels-removed", text)

@@ -18,7 +18,7 @@ from ..model.model import Model
 
 Array = npt.NDArray[Any]
 MAX_INPUTS = 4608  # of one output: 512 channels times 3 x 3; the normal matrix grows with its square
-_SPARSE = 0.01  # share of exact zeros from which on they count as structure to be kept
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,23 @@ class Layer:
     def is_conv(self) -> bool:
         return self.node.op_type == "Conv"
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        shape = self.weight.shape
+        assert shape is not None  # an initializer's
+        return tuple(int(size) for size in shape.numpy())
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return self._sizes[2:] if self.is_conv else ()
+
+    @property
+    def inner(self) -> int:
+        """The inputs that one output sums over."""
+        if self.is_conv:
+            return int(np.prod(self._sizes[1:]))
+        return self._sizes[1 if attribute(self.node, "transB", 0) else 0]
+
     def matrix(self, data: Array) -> npt.NDArray[np.float64]:
         """The weight as [groups, k, n]."""
         if self.is_conv:
@@ -63,7 +80,19 @@ class Unfit:
     """A layer whose input changed but that is not refitted, by its plain node name; `code` is a reason code."""
 
     where: str
-    code: Literal["shared-weight", "sparse-weight", "too-wide", "unsupported-form"]
+    code: Literal["shared-weight", "too-wide", "unsupported-form"]
+
+
+def consumer_layers(model: Model, channels: Channels) -> list[Layer]:
+    """The layers of the original model that sum over prunable channels and can be written as products."""
+    consumers = {m.initializer for group in channels.prunable for m in group.members if m.role == "consumer"}
+    layers = []
+    for position, node in enumerate(model.graph):
+        if node.op_type in _PRODUCTS and node.inputs[1] is not None and node.inputs[1].name in consumers:
+            found = _layer(node, position, {}, channels, channels.keep_all())
+            if isinstance(found, Layer):
+                layers.append(found)
+    return layers
 
 
 def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[list[Layer], list[Unfit]]:
@@ -83,7 +112,7 @@ def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[li
         if not any(name in changed or (name, axis) in lossy for name in names for axis in (0, 1)):
             continue
         changed.update(output.name or "" for output in node.outputs)
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node.op_type in _PRODUCTS:
             found = _layer(node, position, positions, channels, removed)
             if isinstance(found, Layer):
                 layers.append(found)
@@ -94,7 +123,8 @@ def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[li
 
 def _layer(
     node: ir.Node, position: int, positions: Mapping[str, int], channels: Channels, removed: Mask
-) -> Layer | Literal["shared-weight", "sparse-weight", "too-wide", "unsupported-form"]:
+) -> Layer | Literal["shared-weight", "too-wide", "unsupported-form"]:
+    """`positions` of operators tell whether a shortcut is there in time; an unknown one is not."""
     x, w = node.inputs[0], node.inputs[1]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     data = weight(w)
@@ -102,8 +132,6 @@ def _layer(
         return "unsupported-form"
     if len(w.uses()) > 1 or (bias is not None and (weight(bias) is None or len(bias.uses()) > 1)):
         return "shared-weight"
-    if np.count_nonzero(data) < (1 - _SPARSE) * data.size:
-        return "sparse-weight"
     conv = node.op_type == "Conv"
     out_axis = 0 if conv or attribute(node, "transB", 0) else 1
     inner = data.size // data.shape[0] if conv else data.shape[1 - out_axis]
@@ -137,7 +165,7 @@ def _skip(node: ir.Node, position: int, positions: Mapping[str, int]) -> str | N
     if other is None or other is out or other.is_initializer() or str(other.shape) != str(out.shape):
         return None
     producer = other.producer()
-    if producer is not None and positions[key(producer)] >= position:
+    if producer is not None and positions.get(key(producer), position) >= position:
         return None
     return other.name
 

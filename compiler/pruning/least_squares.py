@@ -17,6 +17,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 RIDGE = 1e-2  # of the mean of the normal matrix's diagonal
+CG_TOLERANCE = 1e-3  # of the first residual
+CG_ROUNDS = 100
 
 
 @dataclass
@@ -45,19 +47,28 @@ class NormalEquations:
         self.sum_y += targets.sum(axis=1)
         self.sum_yy += float(np.square(targets).sum())
 
+    def centred(self) -> tuple[Floats, Floats]:
+        """A'A and A'Y about the means: what a layer with a bias has to get right."""
+        gram = self.gram - self.sum_a[:, :, None] * self.sum_a[:, None, :] / self.rows
+        return gram, self.cross - self.sum_a[:, :, None] * self.sum_y[:, None, :] / self.rows
+
+    @property
+    def variance(self) -> float:
+        """|Y|^2 about the mean."""
+        return max(self.sum_yy - float(np.square(self.sum_y).sum()) / self.rows, 0.0)
+
     def solve(self, start: Floats, with_bias: bool) -> tuple[Floats, Floats]:
         """(weights [groups, k, n], bias [groups, n]).
 
         Minimises |A W + b - Y|^2 + ridge |W - start|^2: where the samples say nothing, the weights stay what they were.
+        Weights that are exactly zero in `start` stay zero: they may be a structure that a kernel skips.
         """
-        gram, cross = self.gram, self.cross
-        if with_bias:
-            gram = gram - self.sum_a[:, :, None] * self.sum_a[:, None, :] / self.rows
-            cross = cross - self.sum_a[:, :, None] * self.sum_y[:, None, :] / self.rows
+        gram, cross = self.centred() if with_bias else (self.gram, self.cross)
         k = gram.shape[1]
         ridge = RIDGE * np.trace(gram, axis1=1, axis2=2)[:, None, None] / k
         ridge = np.maximum(ridge, np.finfo(np.float32).tiny)  # a dead input: keep the weights
-        weights = np.linalg.solve(gram + ridge * np.eye(k), cross + ridge * start)
+        matrix, goal, free = gram + ridge * np.eye(k), cross + ridge * start, start != 0
+        weights = np.linalg.solve(matrix, goal) if free.all() else solve_masked(matrix, goal, start, free)
         bias = (self.sum_y - np.einsum("gk,gkn->gn", self.sum_a, weights)) / self.rows
         return weights, bias if with_bias else np.zeros_like(bias)
 
@@ -69,6 +80,33 @@ class NormalEquations:
         constant = self.rows * np.square(bias).sum() - 2 * (bias * self.sum_y).sum()
         total = quadratic - 2 * mixed + 2 * linear + constant + self.sum_yy
         return max(float(total), 0.0) / max(self.sum_yy, np.finfo(np.float64).tiny)
+
+
+def solve_masked(matrix: Floats, goal: Floats, start: Floats, free: npt.NDArray[np.bool_]) -> Floats:
+    """Solves matrix @ W = goal for the entries of W that are free; the others stay zero.
+
+    Every column has its own zeros, hence its own system. Conjugate gradients, preconditioned by the diagonal, solve all
+    of them side by side with one product each round. `matrix` [groups, k, k] is positive definite.
+    """
+    scale = free / np.diagonal(matrix, axis1=1, axis2=2)[:, :, None]
+    solution = start.copy()
+    residual = free * (goal - matrix @ solution)
+    direction = scale * residual
+    energy = (residual * direction).sum(axis=1, keepdims=True)
+    enough = CG_TOLERANCE**2 * energy.max(initial=0)
+    for _ in range(CG_ROUNDS):
+        if energy.max(initial=0) <= enough:
+            break
+        image = free * (matrix @ direction)
+        curvature = (direction * image).sum(axis=1, keepdims=True)
+        step = np.divide(energy, curvature, out=np.zeros_like(energy), where=curvature > 0)
+        solution += step * direction
+        residual -= step * image
+        before, energy = energy, (residual * scale * residual).sum(axis=1, keepdims=True)
+        direction = (
+            scale * residual + np.divide(energy, before, out=np.zeros_like(energy), where=before > 0) * direction
+        )
+    return solution
 
 
 def patches(

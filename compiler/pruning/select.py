@@ -8,9 +8,10 @@ import numpy as np
 
 from ..analysis.channels import Channels
 from ..analysis.channels.groups import Mask
+from ..data import Data
 from ..errors import UsageError
 from ..model.model import Model
-from .criteria import Scores, importance
+from .criteria import Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
 
 
@@ -19,6 +20,7 @@ class Selection:
     """A removal, and what it saves. `met` is False when even the largest allowed removal misses the target."""
 
     removed: Mask
+    criterion: str
     macs_before: int
     macs_after: int
     met: bool
@@ -37,6 +39,7 @@ def select(
     *,
     structure: ChannelStructure | None = None,
     seed: int = 0,
+    data: Data | None = None,
 ) -> Selection:
     """The smallest removal, in order of importance, that saves at least `fraction` of the MACs.
 
@@ -44,7 +47,7 @@ def select(
     its structure allows, the least important first. So a layer of which much is dead weight loses much, another little.
 
     Raises:
-        UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), or the criterion is unknown.
+        UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), or the criterion is unknown or lacks data.
     """
     if not 0 <= fraction < 1:
         raise UsageError(
@@ -52,9 +55,10 @@ def select(
             code="bad-sparsity",
             hint="Give a number from 0 (remove nothing) to just below 1.",
         )
-    scores = importance(model, channels, criterion, seed)
+    scores = importance(model, channels, criterion, seed, data)
     structure = structure or ChannelStructure()
-    thresholds = np.unique(np.concatenate([scores[group.units] for group in channels.prunable] or [np.zeros(0)]))
+    candidates = np.concatenate([scores[group.units] for group in channels.prunable] or [np.zeros(0)])
+    thresholds = np.unique(candidates[np.isfinite(candidates)])
     before = channels.macs()
     budget = before * (1 - fraction)
     low, high = 0, len(thresholds)  # invariant: `low` units below the threshold are too few, `high` enough or all
@@ -66,7 +70,7 @@ def select(
             low = middle + 1
     removed = _below(channels, scores, structure, thresholds, low)
     after = channels.macs(removed)
-    return Selection(removed, before, after, after <= budget)
+    return Selection(removed, resolve(criterion, data), before, after, after <= budget)
 
 
 def _below(channels: Channels, scores: Scores, structure: ChannelStructure, thresholds: Scores, count: int) -> Mask:

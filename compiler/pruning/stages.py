@@ -50,7 +50,7 @@ class StagedRun:
     def _run(self, stage: Sequence[ir.Node], fetch: list[str]) -> None:
         reads = {value.name or "" for node in stage for value in _reads(node)}
         feeds = sorted(reads & self.values[0].keys())
-        session = Session(self._proto(stage, reads, feeds), fetch)
+        session = Session(self._proto(stage, reads, feeds), fetch, optimise=False)
         for values in self.values:
             fed = {name: values[name] for name in feeds}
             values.update(session.run(fed, batch=max((len(array) for array in fed.values()), default=1)))
@@ -88,7 +88,7 @@ def last_uses(model: Model) -> dict[str, int]:
 
 
 def peak_bytes(model: Model) -> int:
-    """The most that the live values of one sample take at any operator, at four bytes an element."""
+    """The most that the live values of one sample take at any operator, at four bytes an element. Shapes are known."""
     last = last_uses(model)
     ends: dict[int, int] = {}
     live = peak = 0

@@ -1,0 +1,159 @@
+"""Criterion `obs`: what a channel's loss costs when the layers that read it are refitted.
+
+Hassibi and Stork's Optimal Brain Surgeon (1992), on channels. Let a layer compute Y = A W + b, with H = A'A about the
+means over some samples. Removing the rows r of W that belong to one channel and refitting all others costs
+
+    |change of Y|^2 = trace(W_r' (H^-1)_rr^-1 W_r),
+
+and leaves W - (H^-1)_:r (H^-1)_rr^-1 W_r and H^-1 - (H^-1)_:r (H^-1)_rr^-1 (H^-1)_r:. So each group is emptied
+greedily, cheapest channels first. A channel's score is its cost, relative to the variance of Y and summed over the
+layers that read it, for each share of the MACs that it saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channels import ChannelGroup, Channels
+from ..analysis.channels.shapes import with_shapes
+from ..data import Data
+from ..errors import UsageError
+from ..model.edit import weight
+from ..model.model import Model
+from .layers import Layer, consumer_layers
+from .least_squares import RIDGE
+from .sampling import normal_equations, pieces_of
+from .stages import StagedRun
+
+Floats = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+SAMPLES = 256
+_STEPS = 32  # a step removes this part of the units left in a group, so that large groups stay affordable
+
+
+def surgeon(model: Model, channels: Channels, seed: int, data: Data | None) -> Floats:
+    """The score of every unit; infinite where no layer tells (only attention or transposed convolutions read it).
+
+    Raises:
+        UsageError: there is no data (code `needs-data`).
+    """
+    if data is None:
+        raise UsageError(
+            "The pruning criterion 'obs' looks at activations: it needs data.",
+            code="needs-data",
+            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the criterion l2.",
+        )
+    problems = _problems(with_shapes(model), channels, data, seed)
+    scores = np.full(channels.count, np.inf)
+    whole = channels.macs()
+    for group in channels.prunable:
+        readers = [
+            _Reader.of(problem, channels.units[member.initializer, member.axis], group)
+            for member in group.members
+            if member.role == "consumer"
+            for problem in problems.get(member.initializer, ())
+        ]
+        one = channels.keep_all()
+        one[group.first] = True
+        saved = (whole - channels.macs(one)) / max(whole, 1)
+        known = [reader for reader in readers if reader is not None]
+        if known and saved > 0:
+            scores[group.units] = _greedy_costs(known, group.size) / saved
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """One group of one layer: H^-1 [k, k], W [k, n], the variance of the layer's output, rows for each input."""
+
+    inverse: Floats
+    weights: Floats
+    variance: float
+    rows_per_input: int
+    group: int
+
+
+def _problems(model: Model, channels: Channels, data: Data, seed: int) -> dict[str, list[_Problem]]:
+    """The problems of every layer that reads prunable channels, by the name of its weight."""
+    run = StagedRun(model, pieces_of([model], data, SAMPLES, seed))
+    found: dict[str, list[_Problem]] = {}
+    for number, layer in enumerate(consumer_layers(model, channels)):
+        run.run_until(layer.position + 1, keep=[layer.inputs, layer.result])
+        inputs, outputs = ([values[name] for values in run.values] for name in (layer.inputs, layer.result))
+        equations = normal_equations(layer, inputs, outputs, np.random.default_rng([seed, number]))
+        if equations.variance > 0:
+            found[layer.weight.name or ""] = _of_layer(layer, equations.centred()[0], equations.variance)
+    return found
+
+
+def _of_layer(layer: Layer, grams: Floats, variance: float) -> list[_Problem]:
+    data = weight(layer.weight)
+    assert data is not None  # an initializer
+    k = grams.shape[1]
+    ridge = np.maximum(RIDGE * np.trace(grams, axis1=1, axis2=2) / k, np.finfo(np.float32).tiny)
+    inverses = np.linalg.inv(grams + ridge[:, None, None] * np.eye(k))
+    rows_per_input = int(np.prod(layer.kernel, dtype=np.int64))
+    return [
+        _Problem(inverse, matrix, variance, rows_per_input, number)
+        for number, (inverse, matrix) in enumerate(zip(inverses, layer.matrix(data), strict=True))
+    ]
+
+
+@dataclass(eq=False)
+class _Reader:
+    """A problem as one channel group sees it: `rows[i]` are the rows of W that belong to the group's i-th unit."""
+
+    inverse: Floats
+    weights: Floats
+    variance: float
+    rows: Array  # [units, rows of each]
+
+    @classmethod
+    def of(cls, problem: _Problem, units: Array, group: ChannelGroup) -> _Reader | None:
+        """None where the units have different numbers of rows."""
+        positions = np.flatnonzero((units >= group.first) & (units < group.first + group.size))
+        positions = positions[np.argsort(units[positions], kind="stable")]
+        if (
+            len(positions) % group.size
+            or (np.bincount(units[positions] - group.first) * group.size != len(positions)).any()
+        ):
+            return None
+        inputs = positions.reshape(group.size, -1, 1)
+        rows = inputs * problem.rows_per_input + np.arange(problem.rows_per_input)
+        return cls(problem.inverse.copy(), problem.weights.copy(), problem.variance, rows.reshape(group.size, -1))
+
+    def costs(self, left: Array) -> Floats:
+        """The relative cost of removing each of the units `left`."""
+        rows = self.rows[left]
+        blocks = self.inverse[rows[:, :, None], rows[:, None, :]]
+        weights = self.weights[rows]
+        return np.asarray((weights * np.linalg.solve(blocks, weights)).sum(axis=(1, 2)) / self.variance)
+
+    def remove(self, gone: Array) -> None:
+        """Refits all other rows to the loss of these units."""
+        rows = self.rows[gone].ravel()
+        gain = np.linalg.solve(self.inverse[np.ix_(rows, rows)], self.inverse[rows]).T
+        self.weights -= gain @ self.weights[rows]
+        self.inverse -= gain @ self.inverse[rows]
+
+
+def _greedy_costs(readers: Sequence[_Reader], size: int) -> Floats:
+    """The cost of each unit at the moment when it goes; never less than that of one that went before it."""
+    costs = np.full(size, np.inf)
+    left = np.arange(size)
+    highest = 0.0
+    while len(left) > 1:
+        step = np.sum([reader.costs(left) for reader in readers], axis=0)
+        order = np.argsort(step, kind="stable")[: max(1, len(left) // _STEPS)]
+        for position in order:
+            highest = max(float(np.nextafter(highest, np.inf)), float(step[position]))
+            costs[left[position]] = highest
+        for reader in readers:
+            reader.remove(left[order])
+        left = np.delete(left, order)
+    return costs
