@@ -77,5 +77,10 @@ def load_data(path: str | os.PathLike[str], model: Model) -> Data:
         UsageError: the file is missing, damaged or pickled, an array is missing, or it does not fit its input.
     """
     source = Path(path)
-    inputs, labels = fit(read_arrays(source), model, source.name)
-    return Data(inputs, labels, source.name)
+    return from_arrays(read_arrays(source), model, source.name)
+
+
+def from_arrays(arrays: Mapping[str, Array], model: Model, source: str) -> Data:
+    """Data from arrays in memory, named and checked as `load_data` does. `source` is what errors call them."""
+    inputs, labels = fit(arrays, model, source)
+    return Data(inputs, labels, source)

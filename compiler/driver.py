@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .data import Data, load_data
+from .data import Array, Data, from_arrays, load_data
 from .errors import UnsupportedError, UsageError
 from .integer.check import check_graph
 from .integer.from_qdq import read_qdq
@@ -28,6 +28,9 @@ from .verify import Metric, measure, verify_artifact
 
 CALIBRATION_SAMPLES = 256
 
+# A file or folder, a data set, or the user's own function that returns arrays by name (x and y, or one per input).
+Source = Path | Data | Callable[[], Mapping[str, Array]] | None
+
 
 @dataclass(frozen=True)
 class Request:
@@ -36,8 +39,8 @@ class Request:
     model: Path
     target: str | tuple[Target, Device]
     out: Path
-    data: Path | Data | None = None
-    calibration: Path | Data | None = None
+    data: Source = None
+    calibration: Source = None
     options: Options = field(default_factory=Options)
     max_drop: float | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -141,8 +144,12 @@ def choose_data(model: Model, request: Request) -> tuple[Data, Data]:
     return calibration, scoring if scoring is not None else calibration
 
 
-def _data(model: Model, source: Path | Data | None) -> Data | None:
-    return load_data(source, model) if isinstance(source, Path) else source
+def _data(model: Model, source: Source) -> Data | None:
+    if source is None or isinstance(source, Data):
+        return source
+    if isinstance(source, Path):
+        return load_data(source, model)
+    return from_arrays(source(), model, getattr(source, "__name__", "function"))
 
 
 def refuse_unsupported(model: Model, graph: Graph, findings: Sequence[Finding]) -> None:

@@ -18,6 +18,9 @@ def compile_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the artefact and the report.")] = Path("out"),
     data: opt.DataFile = None,
     calibration: opt.CalibrationFile = None,
+    data_from: Annotated[
+        str | None, typer.Option(help="Your own source of samples, package.module:function.", show_default=False)
+    ] = None,
     sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.0,
     criterion: Annotated[str, typer.Option(help="How channels are ranked: l1, l2 or random.")] = "l2",
     max_drop: Annotated[
@@ -56,12 +59,12 @@ def compile_command(
         model=model,
         target=target,
         out=out,
-        data=data,
+        data=data or opt.load_function("data-from", data_from),
         calibration=calibration,
         options=Options(sparsity=opt.fraction("sparsity", sparsity, 0.96), criterion=criterion, seed=seed),
         max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
         budget=opt.parse_budget(budget),
-        metric=opt.load_metric(metric),
+        metric=opt.load_function("metric", metric),
         verify_samples=verify_samples,
         dump_dir=dump_dir,
         skip=tuple(skip_pass or ()),

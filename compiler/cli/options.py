@@ -107,23 +107,23 @@ def parse_shapes(items: list[str] | None) -> dict[str, tuple[int, ...]] | None:
     return shapes or None
 
 
-def load_metric(spec: str | None) -> Callable[[Any, Any], float] | None:
+def load_function(option: str, spec: str | None) -> Callable[..., Any] | None:
     """`package.module:function`, the user's own code, imported only because this option names it."""
     if spec is None:
         return None
     module, _, name = spec.partition(":")
     try:
-        metric = getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"The metric '{spec[:80]}' cannot be imported.",
-            code="bad-metric",
+            f"The function '{spec[:80]}' of --{option} cannot be imported.",
+            code="bad-function",
             why=str(error),
-            hint="Give --metric package.module:function with function(outputs, labels) -> float.",
+            hint=f"Give --{option} package.module:function; the module must be on PYTHONPATH.",
         ) from error
-    if not callable(metric):
-        raise UsageError(f"The metric '{spec[:80]}' is not a function.", code="bad-metric")
-    return metric  # type: ignore[no-any-return]
+    if not callable(function):
+        raise UsageError(f"'{spec[:80]}' of --{option} is not a function.", code="bad-function")
+    return function  # type: ignore[no-any-return]
 
 
 def fraction(name: str, value: float, upper: float = 1.0) -> float:

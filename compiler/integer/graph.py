@@ -168,7 +168,10 @@ class QConv(Linear):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QDepthwise(Linear):
-    """Depthwise 2-D convolution. weight: [channels * multiplier, 1, kh, kw]; output channel o reads input o // multiplier."""
+    """Depthwise 2-D convolution. weight: [channels * multiplier, 1, kh, kw].
+
+    Output channel o reads input channel o // multiplier.
+    """
 
     kind: ClassVar[str] = "depthwise"
     window: Window

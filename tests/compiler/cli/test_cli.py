@@ -180,3 +180,19 @@ def test_init_writes_a_script_once(tmp_path: Path) -> None:
     script = (tmp_path / "new" / "compile.sh").read_text()
     assert "'my model.onnx'" in script
     assert prunus("init", tmp_path / "new").returncode == 2
+
+
+def test_data_and_metric_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def samples():\n"
+        "    rng = np.random.default_rng(0)\n"
+        "    return {'x': rng.random((40, 64), dtype=np.float32), 'y': np.zeros(40, np.int64)}\n"
+        "def zeros(outputs, labels):\n"
+        "    return float(len(outputs) == len(labels) == 20)\n"
+    )
+    own = ("--data-from", "mine:samples", "--metric", "mine:zeros")
+    result = prunus("compile", DIGITS / "mlp.onnx", "-t", "npu-16nm", *own, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    accuracy = json.loads(result.stdout)["accuracy"]
+    assert accuracy == {"metric": "zeros", "before": 1.0, "after": 1.0, "samples": 20}

@@ -45,13 +45,13 @@ def test_shapes() -> None:
             options.parse_shapes([bad])
 
 
-def test_metric_is_imported_by_path() -> None:
-    assert options.load_metric("math:fsum") is not None
-    assert options.load_metric(None) is None
+def test_functions_are_imported_by_path() -> None:
+    assert options.load_function("metric", "math:fsum") is not None
+    assert options.load_function("metric", None) is None
     for bad in ("no.such.module:f", "math:nothing", "math", "math:pi"):
-        with pytest.raises(UsageError) as caught:
-            options.load_metric(bad)
-        assert caught.value.code == "bad-metric"
+        with pytest.raises(UsageError, match="--metric") as caught:
+            options.load_function("metric", bad)
+        assert caught.value.code == "bad-function"
 
 
 def test_terminal_output_shows_control_characters_as_text() -> None:
