@@ -27,7 +27,7 @@ from .tensors import read_tensor
 from .untrusted import Text, kept, shown
 
 Array = npt.NDArray[Any]
-_Bound = dict[Text, onnx.AttributeProto]  # the attributes that a function was called with
+_Bound = dict[Text, onnx.AttributeProto | None]  # the attributes of a function, None where the call leaves one out
 
 _FIELDS = {  # where each type of attribute keeps its value
     onnx.AttributeProto.FLOAT: "f",
@@ -217,7 +217,8 @@ class _Renamer:
         """Puts a function's body in place of a call; its values get names of their own for each call."""
         function = self._functions[key]
         self._check_call(call, function)
-        bound = {attribute.name: attribute for attribute in [*function.attribute_proto, *call.attribute]}
+        bound: _Bound = dict.fromkeys(function.attribute)
+        bound |= {attribute.name: attribute for attribute in [*function.attribute_proto, *call.attribute]}
         given = [self._resolve(name, scope) if name else "" for name in call.input]
         given += [""] * (len(function.input) - len(given))
         inner = _Scope(ChainMap(dict(zip(function.input, given, strict=True))), {})
@@ -263,7 +264,10 @@ def _with_bound_attributes(node: onnx.NodeProto, bound: _Bound) -> onnx.NodeProt
     copy.CopyFrom(node)
     del copy.attribute[:]
     for attribute in node.attribute:
-        value = bound.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+        source = attribute.ref_attr_name
+        if not isinstance(attribute.name, str) or (source and source not in bound):
+            raise _invalid("attribute-reference", attribute.name, "It refers to no attribute of a function around it.")
+        value = bound[source] if source else attribute
         if value is not None:  # an attribute that the call leaves out keeps the operator's default
             copy.attribute.add().CopyFrom(value)
             copy.attribute[-1].name = attribute.name

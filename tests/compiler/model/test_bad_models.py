@@ -189,6 +189,11 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], type[PrunusError], str]] 
     "no-outputs": (lambda: model(RELU, outputs=[]), InvalidModelError, "no-outputs"),
     "recursive-function": (lambda: functions(3, "f0"), InvalidModelError, "recursive-function"),
     "function-bomb": (lambda: functions(30, "Relu"), LimitError, "expansion-limit"),
+    "reference-to-no-attribute": (
+        lambda: edited(conv(group=1), lambda m: setattr(m.graph.node[0].attribute[0], "ref_attr_name", "g")),
+        InvalidModelError,
+        "attribute-reference",
+    ),
     "nested-functions": (lambda: functions(60, "Relu"), LimitError, "expansion-limit"),
     "infinite-loop": (endless_loop, UnsupportedError, "control-flow"),
     "100k-nodes": (lambda: chain(100_000), LimitError, "node-limit"),

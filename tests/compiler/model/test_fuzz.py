@@ -30,11 +30,13 @@ def seed_model() -> bytes:
     """A little of everything: convolution, function, branch, constants of several kinds."""
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
-    block = helper.make_function("f", "B", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], opsets)
+    inner = helper.make_node("LeakyRelu", ["a"], ["b"])
+    inner.attribute.add(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="slope")
+    block = helper.make_function("f", "B", ["a"], ["b"], [inner], opsets, ["slope"])
     branch = helper.make_graph([helper.make_node("Abs", ["d"], ["e"])], "g", [], [onnx.ValueInfoProto(name="e")])
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1, 1, 1, 1], strides=[2, 2], group=1),
-        helper.make_node("B", ["c"], ["d"], domain="f"),
+        helper.make_node("B", ["c"], ["d"], domain="f", slope=0.25),
         helper.make_node("Constant", [], ["flag"], value=numpy_helper.from_array(np.asarray(True))),
         helper.make_node("If", ["flag"], ["i"], then_branch=branch, else_branch=branch),
         helper.make_node("Reshape", ["i", "s"], ["r"]),

@@ -201,6 +201,17 @@ def test_names_may_be_no_text_at_all() -> None:
     assert model.original("t0001") == r"im\xff\xfee"
 
 
+def test_a_function_attribute_left_out_keeps_the_default() -> None:
+    proto = small_net(lambda text: text)
+    given = load_proto(proto).graph.node(1).attributes
+    assert given["alpha"].value == 0.25
+    del proto.graph.node[1].attribute[:]
+    assert "alpha" not in load_proto(proto).graph.node(1).attributes
+    proto.functions[0].attribute_proto.append(helper.make_attribute("slope", 0.5))
+    del proto.functions[0].attribute[:]
+    assert load_proto(proto).graph.node(1).attributes["alpha"].value == 0.5
+
+
 def test_names_are_shown_on_one_line_without_control_characters() -> None:
     model = load_proto(small_net(hostile_name("!")))
     for name in model.names:
