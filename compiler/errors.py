@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def _printable(text: str) -> str:
+    """Names come from models: no control or bidirectional character reaches a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 class PrunusError(Exception):
     """Base of all errors that Prunus raises on purpose."""
 
@@ -31,7 +36,7 @@ class PrunusError(Exception):
             for label, text in (("where", self.where), ("why", self.why), ("hint", self.hint))
             if text
         ]
-        return "\n".join(lines)
+        return _printable("\n".join(lines))
 
     def as_dict(self) -> dict[str, str | int | None]:
         """The error as JSON-ready data (what `--json` prints)."""

@@ -219,6 +219,12 @@ def test_names_are_shown_on_one_line_without_control_characters() -> None:
         assert len(model.shown(name)) < 1000
 
 
+def test_errors_show_names_without_control_characters() -> None:
+    for name in HOSTILE[1:]:
+        text = str(UsageError("It failed.", code="c", where=name, why=name))
+        assert all(char.isprintable() or char == "\n" for char in text)
+
+
 def test_the_given_proto_stays_as_it_is() -> None:
     proto = small_net(lambda text: text)
     before = proto.SerializeToString(deterministic=True)
