@@ -58,9 +58,9 @@ wheel: $(VENV)/.dev
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
 	  "$$(ls dist/*.whl)[fpga,tvm,test]"
-	cp -r tests examples build/wheel/
-	cd build/wheel && PRUNUS_MODELS="$${PRUNUS_MODELS:-$(CURDIR)/../shared/models}" PRUNUS_EXPECT_WHEEL=1 venv/bin/python -m pytest \
-	  -c /dev/null --rootdir=. --import-mode=importlib -q -m "not slow" tests/kernels tests/acceptance
+	cp -r tests examples pyproject.toml build/wheel/
+	cd build/wheel && PRUNUS_MODELS="$${PRUNUS_MODELS:-$(CURDIR)/../shared/models}" PRUNUS_EXPECT_WHEEL=1 \
+	  venv/bin/python -m pytest -m "not slow" tests/kernels tests/acceptance
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-
 from onnxruntime.capi import onnxruntime_pybind11_state as _ort_errors
 
 from .errors import InvalidModelError

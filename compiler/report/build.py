@@ -236,6 +236,7 @@ def _provenance(outcome: Outcome) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("numpy", "onnx", "onnx-ir", "onnxruntime")},
         "options": _plain(asdict(outcome.options)),
+        "loading": _plain(outcome.original.provenance),
     }
 
 

@@ -17,12 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_sources_are_those_of_the_repository():
     files, include = kernels.sources()
     assert files and files == sorted(files)
+    if not (ROOT / "kernels").is_dir():
+        pytest.skip("the repository is not beside the tests")
     assert {path.name for path in files} == {path.name for path in (ROOT / "kernels/src/portable").glob("*.c")}
     assert (include / "prunus" / "kernels.h").is_file()
 
 
 def test_every_function_of_the_header_is_bound():
-    header = (ROOT / "kernels/include/prunus/kernels.h").read_text("utf-8")
+    _, include = kernels.sources()
+    header = (include / "prunus" / "kernels.h").read_text("utf-8")
     declared = set(re.findall(r"^prunus_status prunus_(\w+)\(", header, re.MULTILINE))
     assert len(declared) >= 15
     assert declared <= set(kernels.__all__)
@@ -35,6 +38,8 @@ def test_everything_exported_is_documented():
 
 def test_the_stub_is_what_stubgen_writes():
     stubgen = pytest.importorskip("nanobind.stubgen", reason="nanobind, which generates the stub, is not installed")
+    if not (ROOT / "kernels").is_dir():
+        pytest.skip("the repository is not beside the tests")
     generator = stubgen.StubGen(kernels._core)
     generator.put(kernels._core)
     expected = (ROOT / "kernels/_core.pyi").read_text("utf-8")
