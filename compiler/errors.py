@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-
-def _printable(text: str) -> str:
-    """Names come from models: no control or bidirectional character reaches a terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+from .model.untrusted import escaped
 
 
 class PrunusError(Exception):
@@ -36,7 +33,7 @@ class PrunusError(Exception):
             for label, text in (("where", self.where), ("why", self.why), ("hint", self.hint))
             if text
         ]
-        return _printable("\n".join(lines))
+        return escaped("\n".join(lines), allowed="\n")  # names in it come from models
 
     def as_dict(self) -> dict[str, str | int | None]:
         """The error as JSON-ready data (what `--json` prints)."""

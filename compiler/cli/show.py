@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import PrunusError
+from ..model.untrusted import shown
 
 if TYPE_CHECKING:
     from ..report.schema import EstimateInfo, ReportData
@@ -23,8 +24,7 @@ output = Console(highlight=False)
 
 def printable(text: str, limit: int = 80) -> str:
     """Untrusted text made safe for a terminal: control and bidirectional characters escaped, markup off, cut short."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
-    return escape(safe if len(text) <= limit else safe[:limit] + "…")
+    return escape(shown(text, limit))
 
 
 def print_json(data: Any) -> None:

@@ -14,8 +14,12 @@ def kept(text: Text) -> str:
     return decoded if len(decoded) <= _KEPT else decoded[: _KEPT - 1] + "…"
 
 
-def shown(text: Text) -> str:
-    """A name in an error message: one line, no control or bidirectional characters, short."""
+def escaped(text: str, allowed: str = "") -> str:
+    """Control and bidirectional characters, but those allowed, as backslash escapes."""
+    return "".join(char if char.isprintable() or char in allowed else ascii(char)[1:-1] for char in text)
+
+
+def shown(text: Text, limit: int = _SHOWN) -> str:
+    """A name in an error message: one line, no control or bidirectional characters, at most `limit` of its own."""
     start = kept(text)
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in start[:_SHOWN])
-    return line if len(start) <= _SHOWN else line + "…"
+    return escaped(start) if len(start) <= limit else escaped(start[:limit]) + "…"

@@ -35,7 +35,9 @@ def measure(name: str) -> None:
     start = time.perf_counter()
     channel_groups(result.float_model)
     analysis = time.perf_counter() - start
-    proof = next(n.text for r in result.records if r.name == "prune_channels" for n in r.notes if n.code == "cut-proven")
+    proof = next(
+        n.text for r in result.records if r.name == "prune_channels" for n in r.notes if n.code == "cut-proven"
+    )
     before, after = workload(model).macs, workload(result.model).macs
     print(f"{name:<16} load {loaded:5.1f} s  passes {passes:5.1f} s  analysis {analysis:5.2f} s  ", end="")
     print(f"MACs {before / 1e9:6.2f} G -> {after / 1e9:6.2f} G ({before / after:.2f}x)  {proof}", flush=True)
