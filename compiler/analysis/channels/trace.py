@@ -70,6 +70,11 @@ class Trace:
     def fixed(self, value: ir.Value, code: str, where: str) -> Dims:
         return [Fixed(size, Pin(code, where)) for size in static_dims(value)]
 
+    def places(self, node: ir.Node, x: Dims) -> Dims:
+        """The dimensions behind batch and channels of an operator on images: new ones, and those of its input stay."""
+        self.pin(x[2:], "spatial", label(node))
+        return self.fixed(node.outputs[0], "spatial", label(node))[2:]
+
     def leave(self, node: ir.Node, results: Sequence[Dims]) -> None:
         """Stores a rule's result; outputs that the rule leaves out are fixed and pin what they were made from."""
         for index, output in enumerate(node.outputs):
@@ -182,6 +187,12 @@ def attribute(node: ir.Node, name: str, default: int) -> int:
     """An integer attribute, or its default."""
     found = node.attributes.get(name)
     return default if found is None else found.as_int()
+
+
+def text(node: ir.Node, name: str, default: str) -> str:
+    """A string attribute, or its default."""
+    found = node.attributes.get(name)
+    return default if found is None else found.as_string()
 
 
 def axis_of(node: ir.Node, rank: int, default: int) -> int:

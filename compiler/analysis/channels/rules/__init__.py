@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..trace import Rule
 from .across import across_axis, batch_normalization, instance_normalization, layer_normalization, lrn, reduce
-from .elementwise import broadcast, quantize, unary
+from .elementwise import broadcast, dropout, quantize, unary
 from .layout import depth_to_space, flatten, reshape, space_to_depth, squeeze, transpose, unsqueeze
 from .linear import conv, conv_transpose, gemm, matmul
 from .positions import concat, expand, gather, slice_, split, tile
@@ -21,7 +21,7 @@ __all__ = ["RULES", "unknown"]
 
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu", "Clip",
-    "Cos", "Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf",
+    "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf",
     "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid",
     "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
@@ -42,6 +42,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(REDUCE, reduce("reduced-axis")),
     **dict.fromkeys(("ArgMax", "ArgMin"), reduce("ranked-axis")),
     **dict.fromkeys(("Softmax", "LogSoftmax"), across_axis("softmax-axis", -1)),
+    "Dropout": dropout,
     "Hardmax": across_axis("ranked-axis", -1),
     "LpNormalization": across_axis("normalised-axis", -1),
     "CumSum": across_axis("cumulative-axis", None),

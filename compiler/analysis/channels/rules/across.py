@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from ..labels import Dims, Fixed, Pin
 from ..trace import Rule, Trace, attribute, axis_of, computed, label
+from .elementwise import tie_aligned
 from .unknown import pinned
 
 
@@ -71,12 +72,14 @@ def layer_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Mean and variance are taken over `axis` and all that follow."""
     x = trace.dims(node.inputs[0])
     trace.pin(x[axis_of(node, len(x), -1) :], "normalised-axis", label(node))
-    return [x]
+    return [tie_aligned(trace, [x, *(trace.dims(value) for value in node.inputs[1:])], x)]
 
 
 def batch_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """y = (x - mean) / sqrt(var + eps) * scale + bias, per channel: all four parameters follow."""
     x = trace.dims(node.inputs[0])
+    if attribute(node, "training_mode", 0):  # mean and variance are those of the batch
+        trace.pin([x[0], *x[2:]], "normalised-axis", label(node))
     parameters = [trace.dims(value)[0] for value in node.inputs[1:5]]
     channels = computed(trace.tie(x[1], *parameters))
     return [[x[0], channels, *x[2:]], [channels], [channels]]
@@ -86,4 +89,5 @@ def instance_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Statistics per sample and channel, over the image only: scale and bias follow."""
     x = trace.dims(node.inputs[0])
     parameters = [trace.dims(value)[0] for value in node.inputs[1:3]]
+    trace.pin(x[2:], "normalised-axis", label(node))
     return [[x[0], computed(trace.tie(x[1], *parameters)), *x[2:]]]

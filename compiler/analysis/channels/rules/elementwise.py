@@ -8,11 +8,20 @@ import onnx_ir as ir
 
 from ..labels import Dim, Dims
 from ..trace import Trace, attribute, computed, label
+from .unknown import pinned
 
 
 def unary(trace: Trace, node: ir.Node) -> Sequence[Dims]:
-    """One input, the same shape out. Further inputs (bounds of Clip, the ratio of Dropout) are scalars."""
+    """One input, the same shape out. Further inputs (as the bounds of Clip) are scalars."""
     return [trace.dims(node.inputs[0])] * len(node.outputs)
+
+
+def dropout(trace: Trace, node: ir.Node) -> Sequence[Dims]:
+    """Nothing at inference; in training mode the values are random, and no cut of them can be proven."""
+    training = trace.integers(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else [0]
+    if training != [0]:
+        return pinned(trace, node, "unsupported-form")
+    return unary(trace, node)
 
 
 def broadcast(trace: Trace, node: ir.Node) -> Sequence[Dims]:
@@ -39,5 +48,5 @@ def quantize(trace: Trace, node: ir.Node) -> Sequence[Dims]:
         if len(parameters) == 1 and parameters[0].size == x[axis].size:
             trace.tie(x[axis], parameters[0])
         elif len(parameters) > 1:  # blocks of positions share a scale
-            trace.pin(x, "blocked-quantization", label(node))
+            trace.pin([*x, *parameters], "blocked-quantization", label(node))
     return [x]

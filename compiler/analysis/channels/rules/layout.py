@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ..groups import ShapePatch
 from ..labels import Dim, Dims, Fixed, Free, Pin
 from ..shapes import PRIME
-from ..trace import Trace, attribute, key, label
+from ..trace import Trace, attribute, key, label, text
 from .unknown import pinned
 
 
@@ -56,6 +56,7 @@ def reshape(trace: Trace, node: ir.Node) -> Sequence[Dims]:
         if any(labels is not None for labels in dims):
             trace.patch(ShapePatch(key(node), 1, dims))
         return [out]
+    trace.pin(trace.dims(node.inputs[1]), "dynamic-shape", label(node))
     entries = None if shape is not None else _entries(trace, node.inputs[1])
     for position, dim in enumerate(out):
         if entries is None or entries[position] != -1:
@@ -153,12 +154,11 @@ def depth_to_space(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Blocks of b * b channels become places: they go together. Mode CRD has a block's channels side by side."""
     x = trace.dims(node.inputs[0])
     size = attribute(node, "blocksize", 1) ** 2
-    mode = node.attributes.get("mode")
     positions = np.arange(x[1].size)
-    if mode is not None and mode.as_string() == "CRD":
+    if text(node, "mode", "DCR") == "CRD":
         positions = positions.reshape(-1, size).T.ravel()
     channels = trace.tie_rows(x[1].take(positions), size)
-    return [[x[0], channels, *trace.fixed(node.outputs[0], "spatial", label(node))[2:]]]
+    return [[x[0], channels, *trace.places(node, x)]]
 
 
 def space_to_depth(trace: Trace, node: ir.Node) -> Sequence[Dims]:
@@ -166,4 +166,4 @@ def space_to_depth(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     x = trace.dims(node.inputs[0])
     size = attribute(node, "blocksize", 1) ** 2
     channels = x[1].take(np.tile(np.arange(x[1].size), size))
-    return [[x[0], channels, *trace.fixed(node.outputs[0], "spatial", label(node))[2:]]]
+    return [[x[0], channels, *trace.places(node, x)]]

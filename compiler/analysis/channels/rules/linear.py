@@ -19,7 +19,8 @@ def conv(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     takes all outputs made from it along, and the attribute `group` shrinks."""
     x, w = trace.dims(node.inputs[0]), trace.dims(node.inputs[1])
     group = attribute(node, "group", 1)
-    outside = trace.fixed(node.outputs[0], "spatial", label(node))[2:]
+    outside = trace.places(node, x)
+    trace.pin(w[2:], "spatial", label(node))
     if group > 1 and w[1].size == 1:
         out = _depthwise(trace, node, x[1], w[0].size // group)
         trace.tie(out, w[0])
@@ -37,7 +38,8 @@ def conv_transpose(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """W is [in, out / group, *kernel]; the outputs of group g follow those of group g - 1."""
     x, w = trace.dims(node.inputs[0]), trace.dims(node.inputs[1])
     group = attribute(node, "group", 1)
-    outside = trace.fixed(node.outputs[0], "spatial", label(node))[2:]
+    outside = trace.places(node, x)
+    trace.pin(w[2:], "spatial", label(node))
     if group > 1 and w[0].size == group:
         out = _depthwise(trace, node, x[1], w[1].size)
         trace.tie(x[1], w[0])

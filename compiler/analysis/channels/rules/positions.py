@@ -114,7 +114,7 @@ def expand(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     out = tie_aligned(trace, [trace.dims(node.inputs[0])], sizes)
     shape = trace.integers(node.inputs[1])
     if shape is None:
-        trace.pin(out, "dynamic-shape", label(node))
+        trace.pin([*out, *trace.dims(node.inputs[1])], "dynamic-shape", label(node))
         return [out]
     entries = out[len(out) - len(shape) :]
     dims = tuple(

@@ -9,18 +9,21 @@ import onnx_ir as ir
 
 from ..groups import ShapePatch
 from ..labels import Dim, Dims, Fixed, Free, Pin
-from ..trace import Trace, key, label
+from ..trace import Trace, key, label, text
 from .unknown import pinned
 
 
 def pool(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Local and global pooling: per channel."""
     x = trace.dims(node.inputs[0])
-    return [[*x[:2], *trace.fixed(node.outputs[0], "spatial", label(node))[2:]]]
+    return [[*x[:2], *trace.places(node, x)]]
 
 
 def resize(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """Dimensions that keep their size pass. Sizes of channels in input `sizes` are patched."""
+    crops = text(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    if crops or text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        return pinned(trace, node, "unsupported-form")  # dimensions of equal size may change too
     x = trace.dims(node.inputs[0])
     out = trace.fixed(node.outputs[0], "spatial", label(node))
     for axis, dim in enumerate(x):
@@ -51,8 +54,7 @@ def pad(trace: Trace, node: ir.Node) -> Sequence[Dims]:
         axes = [axis % len(x) for axis in named]
     if pads is None:
         return pinned(trace, node, "dynamic-shape")
-    mode = node.attributes.get("mode")
-    constant = mode is None or mode.as_string() == "constant"
+    constant = text(node, "mode", "constant") == "constant"
     out = list(x)
     for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         if before or after:
