@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from light import LARGE_LIGHT_NAMES, LIGHT_NAMES, SMALL_LIGHT_NAMES, random_light_model
 
 from prunus.compiler.executor import run_model
-from prunus.tests.light import LARGE_LIGHT_NAMES, LIGHT_NAMES, SMALL_LIGHT_NAMES, random_light_model
 
 NAMES = [
     *SMALL_LIGHT_NAMES,

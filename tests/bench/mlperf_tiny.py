@@ -2,8 +2,8 @@
 
     python tests/bench/mlperf_tiny.py [--device DEVICE] [NAME ...]
 
-Models and data come from the folder of real models; tests/data_splits.toml says which samples calibrate and which
-score. The allowed loss is the larger of one sample and 1 % (autoencoder: 0.01 of AUC).
+Models and data come from the folder of real models; tests/support/data_splits.toml says which samples calibrate and
+which score. The allowed loss is the larger of one sample and 1 % (autoencoder: 0.01 of AUC).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 
 from real_tasks import Task, load_task, task_names
 

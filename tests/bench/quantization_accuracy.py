@@ -9,10 +9,16 @@ that only the quantized one does; `SQNR` is that of the logits (of the outputs, 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+from real_tasks import Task, load_task, task_names
 
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.load import load
@@ -22,8 +28,6 @@ from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.target import Formats
 from prunus.compiler.verify import logits_name
-from prunus.tests.conftest import ROOT
-from prunus.tests.real_tasks import Task, load_task, task_names
 
 SCHEMES = {
     "f32 u8 channel": Formats(),
@@ -96,7 +100,9 @@ def evaluate(task: Task, original: Model, scheme: str, calibration: str = "auto"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=list(task_names()), help="networks of tests/data_splits.toml")
+    parser.add_argument(
+        "tasks", nargs="*", default=list(task_names()), help="networks of tests/support/data_splits.toml"
+    )
     parser.add_argument("--models", type=Path, default=ROOT.parent / "shared" / "models")
     parser.add_argument("--calibration", default="auto")
     arguments = parser.parse_args()

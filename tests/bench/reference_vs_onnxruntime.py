@@ -18,11 +18,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import numpy as np
 import onnxruntime as ort
-from real import NETWORKS, quantized
+from real_tasks import quantized, task_names
 
 from prunus.compiler.analysis.witness import witness
 from prunus.compiler.executor import Session
@@ -67,9 +67,9 @@ def main() -> None:
     print(f"{samples} samples at most; times: median of {REPEATS} runs of 16 samples (spread), ms per sample")
     print(f"{'network':8} {'format':13} {'equal':>10} {'<= 1':>10} {'max':>4} {'outputs':>9} {'decisions':>9}", end="")
     print(f" {'reference':>16} {'onnxruntime':>16}")
-    for name in NETWORKS:
+    for name in task_names():
         for label, formats in FORMATS.items():
-            model, data = quantized(folder, name, formats)
+            model, data = quantized(name, folder, formats)
             graph = read_qdq(model, formats)
             check_graph(graph)
             found = witness(model, graph, data.first(samples))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_nets import FloatNet
-from real import original, quantized
+from real_tasks import original, quantized
 
 from prunus.compiler.analysis.parity import compare, first_bad_layer, layer_parity, match_values
 from prunus.compiler.data import Data
@@ -199,8 +199,8 @@ def test_a_threshold_of_the_callers_own():
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_real_network_with_one_spoiled_layer(models: Path, tmp_path: Path, saved: bool):
-    model, data = original(models, "kws")
-    candidate, _ = quantized(models, "kws", Formats())
+    model, data = original("ds_cnn", models)
+    candidate, _ = quantized("ds_cnn", models, Formats())
     if saved:  # the user's names on one side, plain ones on the other
         save(candidate, tmp_path / "int8.onnx")
         candidate = load(tmp_path / "int8.onnx")

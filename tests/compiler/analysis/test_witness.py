@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from light import SMALL_LIGHT_NAMES, random_light_model
 from qdq import Qdq, feed
-from real import NETWORKS, quantized
+from real_tasks import quantized, task_names
 
 from prunus.compiler.analysis.witness import witness
 from prunus.compiler.data import Data
@@ -28,21 +28,21 @@ WITHIN_ONE, EQUAL, AGREEMENT = 0.999, 0.9999, 0.99
 
 
 @pytest.mark.parametrize("activation", ["u8", "s8"])
-@pytest.mark.parametrize("name", ["resnet8", "kws", "sww", "ad"])
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "wake_word", "autoencoder"])
 def test_real_networks(models: Path, name: str, activation: str):
     check(models, name, activation, samples=24)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["u8", "s8"])
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", task_names())
 def test_real_networks_on_more_samples(models: Path, name: str, activation: str):
     check(models, name, activation, samples=128)
 
 
 def check(models: Path, name: str, activation: str, samples: int) -> None:
     formats = Formats(activation=activation, unsigned_after_relu=activation == "u8")
-    model, data = quantized(models, name, formats)
+    model, data = quantized(name, models, formats)
     graph = read_qdq(model, formats)
     check_graph(graph)
     found = witness(model, graph, data.first(samples))

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from real import NETWORKS, original
+from real_tasks import load_task, original
 
 from prunus.compiler.analysis.witness import witness
 from prunus.compiler.data import Data
@@ -21,10 +21,10 @@ from prunus.compiler.target import Formats
 
 EQUAL = 0.9999
 FLOAT_PARTS = {  # network -> operators that the tool leaves between quantized ones
-    "kws": {"terminal-softmax"},
+    "ds_cnn": {"terminal-softmax"},
     "resnet8": {"terminal-softmax"},
-    "sww": {"terminal-softmax", "no-integer-form"},  # a batch normalisation that it did not fold
-    "ad": {"constant-operand"},  # batch normalisations as Mul and Add with constants
+    "wake_word": {"terminal-softmax", "no-integer-form"},  # a batch normalisation that it did not fold
+    "autoencoder": {"constant-operand"},  # batch normalisations as Mul and Add with constants
 }
 
 
@@ -41,8 +41,8 @@ class Samples(CalibrationDataReader):
 @pytest.mark.parametrize("activation", [QuantType.QUInt8, QuantType.QInt8])
 @pytest.mark.parametrize("name", FLOAT_PARTS)
 def test_models_of_quantize_static(models: Path, tmp_path: Path, name: str, activation: QuantType):
-    source = models / NETWORKS[name][0]
-    _, data = original(models, name)
+    source = load_task(name, models).model
+    _, data = original(name, models)
     samples = next(iter(data.inputs.values()))[:12]
     prepared, target = tmp_path / "prepared.onnx", tmp_path / "int8.onnx"
     quant_pre_process(source, prepared)

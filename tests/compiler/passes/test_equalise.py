@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from float_nets import FloatNet, residual_net
 
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.edit import weight
@@ -14,7 +15,6 @@ from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.quantization.equalise import equalise, find_pairs
 from prunus.compiler.quantization.plan import plan
 from prunus.compiler.target import Formats
-from prunus.tests.float_nets import FloatNet, residual_net
 
 PER_TENSOR = Formats(per_channel=False)
 

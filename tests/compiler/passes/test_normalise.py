@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
+from light import light_proto
 from onnx import version_converter
 
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context
 from prunus.compiler.passes.normalise import Normalise
 from prunus.tests.compiler.passes.equivalence import build, check, normal, operators, story
-from prunus.tests.light import light_proto
 
 
 def run(model: Model, **options: object) -> Model:

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from light import LARGE_LIGHT_NAMES, LIGHT_NAMES, random_light_model
 from onnx import numpy_helper
 
 from prunus.compiler.executor import run_model
@@ -25,7 +26,6 @@ from prunus.compiler.passes.remove_dead_channels import RemoveDeadChannels
 from prunus.compiler.pruning.prove import compared_values
 from prunus.tests.compiler.passes.equivalence import HEADER, TOLERANCE, build, normal, operators, relative_error
 from prunus.tests.compiler.passes.random_networks import random_network
-from prunus.tests.light import LARGE_LIGHT_NAMES, LIGHT_NAMES, random_light_model
 
 PREPARATION = (Normalise, FoldConstants, PushTransposes, FoldBatchNorm, FoldInput, RemoveDeadChannels)
 SLOW_LIGHT_NAMES = ("densenet121", "inception_v2", *LARGE_LIGHT_NAMES)

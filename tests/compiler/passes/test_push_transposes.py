@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from light import random_light_model
 
 from prunus.compiler.model.edit import infer_shapes
 from prunus.compiler.model.model import Model
@@ -13,7 +14,6 @@ from prunus.compiler.passes.base import Context
 from prunus.compiler.passes.normalise import Normalise
 from prunus.compiler.passes.push_transposes import PushTransposes
 from prunus.tests.compiler.passes.equivalence import build, check, normal, operators, relative_error, story
-from prunus.tests.light import random_light_model
 
 TO_FIRST, TO_LAST = "Transpose <perm = [0, 3, 1, 2]>", "Transpose <perm = [0, 2, 3, 1]>"
 NET = f"""net (float[N,8,8,3] x) => (float[N,5] y) {{

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from dialect import qtype, violations
+from float_nets import FloatNet, residual_net
+from light import SMALL_LIGHT_NAMES, random_light_model
 
 from prunus.compiler.data import Data
 from prunus.compiler.errors import UsageError
@@ -22,9 +25,6 @@ from prunus.compiler.passes.properties import PROPERTIES
 from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.target import Formats
 from prunus.compiler.verify import logits_name
-from prunus.tests.dialect import qtype, violations
-from prunus.tests.float_nets import FloatNet, residual_net
-from prunus.tests.light import SMALL_LIGHT_NAMES, random_light_model
 
 FORMATS = {
     "u8": Formats(),

@@ -1,4 +1,4 @@
-"""Real networks on real data keep their accuracy in 8 bits, without training (splits: tests/data_splits.toml)."""
+"""Real networks on real data keep their accuracy in 8 bits, without training (splits: data_splits.toml)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_tasks import TRANSFORMS, Task, load_task
 
 from prunus.compiler.model.model import Model
 from prunus.compiler.target import Formats
 from prunus.tests.bench import quantization_accuracy as bench
-from prunus.tests.real_tasks import TRANSFORMS, Task, load_task
 
 NETWORKS = [
     "resnet8",

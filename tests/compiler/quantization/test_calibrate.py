@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from float_nets import FloatNet
 
 from prunus.compiler.analysis.ranges import BLOCKS, Statistics
 from prunus.compiler.errors import UsageError
 from prunus.compiler.quantization.calibrate import CLIPPING, METHODS, Calibrated, calibrate
 from prunus.compiler.quantization.plan import Group, plan
 from prunus.compiler.target import Formats
-from prunus.tests.float_nets import FloatNet
 
 S8 = Formats(activation="s8", zero_point="zero")
 POW2 = Formats(scheme="pow2", activation="s8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from float_nets import FloatNet, residual_net
 
 from prunus.compiler.executor import run_model
 from prunus.compiler.integer.graph import QType
@@ -13,7 +14,6 @@ from prunus.compiler.quantization import qdq
 from prunus.compiler.quantization.correct import mean_shift
 from prunus.compiler.quantization.scales import quantize_weights
 from prunus.compiler.target import Formats
-from prunus.tests.float_nets import FloatNet, residual_net
 
 THREE_BITS = Formats(weight_bits=3)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from float_nets import FloatNet, residual_net
 
 from prunus.compiler.model.model import Model
 from prunus.compiler.quantization.plan import Group, Plan, plan
 from prunus.compiler.target import Formats
-from prunus.tests.float_nets import FloatNet, residual_net
 
 
 def _plan(model: Model, formats: Formats | None = None) -> Plan:

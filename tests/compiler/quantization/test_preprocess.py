@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from float_nets import FloatNet
 
 from prunus.compiler.integer.graph import QType
 from prunus.compiler.quantization.preprocess import Affine, Folded, fold, trace
 from prunus.compiler.quantization.scales import activation_type
 from prunus.compiler.target import Formats
-from prunus.tests.float_nets import FloatNet
 
 
 def _chain(*steps: tuple[str, float], dtype: int = onnx.TensorProto.UINT8) -> Affine | None:

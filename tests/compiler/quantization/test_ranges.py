@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from float_nets import FloatNet, residual_net
 
 from prunus.compiler.analysis.ranges import BLOCKS, Statistics, collect
 from prunus.compiler.data import Data
 from prunus.compiler.errors import UsageError
 from prunus.compiler.executor import run_model
-from prunus.tests.float_nets import FloatNet, residual_net
 
 
 def _same(a: Statistics, b: Statistics) -> bool:

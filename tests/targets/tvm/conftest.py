@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import graphs
 import pytest
 
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.target import Artifact, Device, Emitted
 from prunus.targets import catalog
 from prunus.targets.tvm import TvmTarget
-from prunus.tests import graphs
 from prunus.tests.targets.tvm import float_cases, unions
 from prunus.tests.targets.tvm.unions import Arrays, Case
 

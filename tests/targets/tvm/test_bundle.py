@@ -28,7 +28,7 @@ LOWER = """
 import pathlib, sys
 from prunus.targets import catalog
 from prunus.targets.tvm import TvmTarget, calls
-from prunus.tests import graphs
+import graphs
 out = pathlib.Path(sys.argv[1])
 out.mkdir()
 TvmTarget().lower(graphs.mlp()[0], catalog.device_files()["host-cpu"].device("tvm"), out)

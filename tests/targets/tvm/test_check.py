@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import graphs
 import numpy as np
 import pytest
 
@@ -12,7 +13,6 @@ from prunus.compiler.errors import InvalidModelError, ToolError, UnsupportedErro
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.target import Target
 from prunus.targets.tvm import TvmTarget, build, calls, lower
-from prunus.tests import graphs
 from prunus.tests.targets.tvm import float_cases
 
 U8 = ir.QType("u8", 0.5, 3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import graphs
 import numpy as np
 import pytest
 
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
 from prunus.targets.tvm import TvmTarget, calls, islands
-from prunus.tests import graphs
 from prunus.tests.targets.tvm import float_cases, unions
 from prunus.tests.targets.tvm.conftest import Built
 from prunus.tests.targets.tvm.unions import Arrays

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import graphs
 import numpy as np
 
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops, serialize
-from prunus.tests import graphs
 from prunus.tests.conftest import GOLDEN
 
 SCHEMES: tuple[ir.Scheme, ...] = ("f32", "fixed", "pow2")

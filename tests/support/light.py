@@ -1,6 +1,6 @@
 """Well-known networks with seeded random weights, made from the weightless topologies that ship in the onnx wheel.
 
-    from prunus.tests.light import LIGHT_NAMES, random_light_model
+    from light import LIGHT_NAMES, random_light_model
     proto = random_light_model("resnet50", seed=0)
 
 `onnx/backend/test/data/light/*.onnx` hold real architectures whose weights are `ConstantOfShape(initializer)`: every

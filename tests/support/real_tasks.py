@@ -1,4 +1,4 @@
-"""Trained networks with real data, split into calibration and scoring as tests/data_splits.toml says.
+"""Trained networks with real data, split into calibration and scoring as tests/support/data_splits.toml says.
 
 task = load_task("resnet8", models_folder)
 model = load(task.model)
@@ -16,10 +16,15 @@ from typing import Any
 import numpy as np
 
 from prunus.compiler.data import Data
+from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
+from prunus.compiler.passes.base import Context
+from prunus.compiler.pipeline import Pipeline
+from prunus.compiler.target import Formats
 
 SPLITS = Path(__file__).resolve().parent / "data_splits.toml"
 FRAMES = 5  # of one window of the autoencoder
+CALIBRATION = 64  # samples for `quantized`, where speed matters more than accuracy
 
 Array = np.ndarray
 
@@ -100,6 +105,21 @@ def load_task(name: str, folder: Path) -> Task:
     if entry["metric"] == "auc":
         calibration = calibration.reshape(-1, calibration.shape[-1])
     return Task(name, folder / entry["model"], entry["metric"], calibration, transform(x), labels)
+
+
+def original(name: str, folder: Path) -> tuple[Model, Data]:
+    """The float model as loaded, and its scoring samples."""
+    task = load_task(name, folder)
+    model = load(task.model)
+    return model, Data(task.feeds(model))
+
+
+def quantized(name: str, folder: Path, formats: Formats) -> tuple[Model, Data]:
+    """The QDQ model that the project's own passes make, and the scoring samples."""
+    task = load_task(name, folder)
+    model = load(task.model)
+    context = Context(formats=formats, calibration=task.calibration_data(model).first(CALIBRATION))
+    return Pipeline.default().run(model, context).model, Data(task.feeds(model))
 
 
 def _table() -> dict[str, dict[str, Any]]:
