@@ -12,8 +12,8 @@ from .errors import UnsupportedError, UsageError
 from .integer.check import check_graph
 from .integer.from_qdq import read_qdq
 from .integer.graph import Graph
-from .model.limits import Limits
 from .model.load import load
+from .model.loading.limits import Limits
 from .model.model import Model
 from .model.save import save
 from .model.workload import workload

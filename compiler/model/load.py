@@ -13,20 +13,20 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from ..errors import InvalidModelError
-from .assemble import assemble, give_final_names
-from .external import ExternalData
-from .files import read_file
-from .inputs import fix_inputs
-from .limits import Limits, check_cost
+from .loading.assemble import assemble, give_final_names
+from .loading.external import ExternalData
+from .loading.files import read_file
+from .loading.inputs import fix_inputs
+from .loading.limits import Limits, check_cost
+from .loading.operands import check_operands
+from .loading.rename import plain
+from .loading.sizes import check_sizes
+from .loading.typed import type_graph
+from .loading.upgrade import declared_opset, to_opset
+from .loading.wire import check_wire
 from .model import Model
-from .operands import check_operands
-from .rename import plain
 from .shapes import infer
-from .sizes import check_sizes
-from .typed import type_graph
 from .untrusted import shown
-from .upgrade import declared_opset, to_opset
-from .wire import check_wire
 
 Dims = Sequence[int | None]
 DEFAULT_LIMITS = Limits()

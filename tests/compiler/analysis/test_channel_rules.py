@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from pruning_nets import random_removal
 
 from prunus.compiler.analysis.channels import channel_groups
 from prunus.compiler.analysis.channels.rules import RULES
@@ -26,7 +27,6 @@ from prunus.compiler.model.load import load_proto
 from prunus.compiler.model.model import Model
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.prove import compared_values, prove, random_inputs
-from prunus.tests.compiler.pruning.nets import random_removal
 
 MAX_ELEMENTS = 20_000
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from light import random_light_model
+from pruning_nets import HEAD, NETS, ints, net
 
 from prunus.compiler.analysis.channels import REASONS, ChannelGroup, Channels, channel_groups
 from prunus.compiler.analysis.channels.labels import components
@@ -17,7 +18,6 @@ from prunus.compiler.analysis.channels.rules.layout import factor_blocks
 from prunus.compiler.model.load import load_proto
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import workload
-from prunus.tests.compiler.pruning.nets import HEAD, NETS, ints, net
 
 
 def group_of(channels: Channels, initializer: str, axis: int) -> ChannelGroup:

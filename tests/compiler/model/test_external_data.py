@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from prunus.compiler.errors import InvalidModelError
-from prunus.compiler.model import external
 from prunus.compiler.model.edit import weight
 from prunus.compiler.model.load import load
+from prunus.compiler.model.loading import external
 
 WEIGHT = np.arange(4, dtype=np.float32)
 

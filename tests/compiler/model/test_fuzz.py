@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from prunus.compiler.errors import PrunusError
-from prunus.compiler.model.limits import Limits
 from prunus.compiler.model.load import load_proto
-from prunus.compiler.model.wire import check_wire
+from prunus.compiler.model.loading.limits import Limits
+from prunus.compiler.model.loading.wire import check_wire
 
 SMALL = Limits(tensor_bytes=1 << 24, total_bytes=1 << 26)
 NUMBERS = st.one_of(

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from prunus.compiler.errors import UsageError
 from prunus.compiler.executor import Session, run_model
 from prunus.compiler.model.edit import weight
-from prunus.compiler.model.limits import Limits
 from prunus.compiler.model.load import load, load_proto
+from prunus.compiler.model.loading.limits import Limits
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.shapes import all_values
 

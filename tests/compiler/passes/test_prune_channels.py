@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pruning_nets import NETS
 
 from prunus.compiler.analysis.channels import channel_groups
 from prunus.compiler.analysis.channels.labels import Free
@@ -16,7 +17,6 @@ from prunus.compiler.passes.base import Context, Options, PassResult
 from prunus.compiler.passes.properties import check
 from prunus.compiler.passes.prune_channels import PruneChannels
 from prunus.compiler.target import Formats
-from prunus.tests.compiler.pruning.nets import NETS
 
 
 def samples(model: Model, count: int = 64) -> Data:

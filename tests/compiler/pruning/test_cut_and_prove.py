@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from light import random_light_model
+from pruning_nets import NETS, random_removal
 
 from prunus.compiler.analysis.channels import Channels, channel_groups
 from prunus.compiler.analysis.channels.labels import Fixed, Free
@@ -19,7 +20,6 @@ from prunus.compiler.model.load import load, load_proto
 from prunus.compiler.model.model import Model
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.prove import Proof, compared_values, prove, random_inputs, relative_error, zero_consumers
-from prunus.tests.compiler.pruning.nets import NETS, random_removal
 
 TOLERANCE = 1e-5  # relative to the largest output
 QUICK = ("squeezenet", "shufflenet", "inception_v1", "inception_v2", "resnet50")

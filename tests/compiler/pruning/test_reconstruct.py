@@ -7,6 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
+from pruning_nets import NETS, net, random_removal
 
 from prunus.compiler.analysis.channels import channel_groups
 from prunus.compiler.analysis.channels.shapes import with_shapes
@@ -21,7 +22,6 @@ from prunus.compiler.pruning.prove import compared_values, relative_error
 from prunus.compiler.pruning.reconstruct import reconstruct
 from prunus.compiler.pruning.select import select
 from prunus.compiler.pruning.stages import StagedRun, peak_bytes
-from prunus.tests.compiler.pruning.nets import NETS, net, random_removal
 
 
 def feeds_of(model: Model, count: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from light import random_light_model
+from pruning_nets import NETS, net
 
 from prunus.compiler.analysis.channels import Channels, channel_groups
 from prunus.compiler.data import Data
@@ -18,7 +19,6 @@ from prunus.compiler.pruning.least_squares import RIDGE
 from prunus.compiler.pruning.select import select
 from prunus.compiler.pruning.structures import ChannelStructure, unit_width
 from prunus.compiler.pruning.surgeon import _Reader
-from prunus.tests.compiler.pruning.nets import NETS, net
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from ..errors import InvalidModelError, UnsupportedError, UsageError
+from ...errors import InvalidModelError, UnsupportedError, UsageError
+from ..shapes import BATCH
+from ..untrusted import shown
 from .rename import Plain
-from .shapes import BATCH
 from .tensors import check_type
-from .untrusted import shown
 
 
 def fix_inputs(plain: Plain, shapes: Mapping[str, Sequence[int | None]]) -> None:

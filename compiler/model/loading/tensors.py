@@ -11,10 +11,10 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from ..errors import InvalidModelError, LimitError, UnsupportedError
+from ...errors import InvalidModelError, LimitError, UnsupportedError
+from ..untrusted import Text, shown
 from .external import ExternalData
 from .limits import RAISE_HINT, Limits
-from .untrusted import Text, shown
 
 Array = npt.NDArray[Any]
 

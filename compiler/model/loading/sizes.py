@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 
-from ..errors import InvalidModelError, LimitError
-from .inference import Inference
+from ...errors import InvalidModelError, LimitError
+from ..inference import Inference
+from ..untrusted import shown
 from .limits import RAISE_HINT, Limits
 from .tensors import check_size, check_type, readable
-from .untrusted import shown
 
 _INT64: int = onnx.TensorProto.INT64
 

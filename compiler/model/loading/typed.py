@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from ..errors import InvalidModelError, UnsupportedError
-from .inference import Inference
+from ...errors import InvalidModelError, UnsupportedError
+from ..inference import Inference
+from ..shapes import PROBES, SymbolicType, combine
 from .rename import Plain
-from .shapes import PROBES, SymbolicType, combine
 
 
 @dataclass(frozen=True)

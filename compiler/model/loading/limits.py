@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from ..errors import InvalidModelError, LimitError
-from .untrusted import Text, shown
+from ...errors import InvalidModelError, LimitError
+from ..untrusted import Text, shown
 
 FunctionKey = tuple[Text, Text, Text]  # domain, name, overload
 

@@ -10,9 +10,9 @@ import math
 
 import onnx
 
-from ..errors import InvalidModelError, PrunusError, UnsupportedError
+from ...errors import InvalidModelError, PrunusError, UnsupportedError
+from ..untrusted import Text, shown
 from .limits import Limits
-from .untrusted import Text, shown
 
 _POSITIVE = frozenset({
     "blocksize", "dilations", "group", "hidden_size", "kernel_shape", "kv_num_heads", "num_groups", "num_heads",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx
 
-from ..errors import InvalidModelError
+from ...errors import InvalidModelError
+from ..untrusted import shown
 from .limits import Limits, too_large
-from .untrusted import shown
 
 
 def _message_fields() -> dict[str, dict[int, str]]:

@@ -6,8 +6,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from . import shapes
-from .model import OPSET
+from .. import shapes
+from ..model import OPSET
 from .rename import Plain
 
 

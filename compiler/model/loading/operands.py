@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..errors import InvalidModelError
-from .inference import Inference
+from ...errors import InvalidModelError
+from ..inference import Inference
+from ..untrusted import shown
 from .rename import Plain
 from .tensors import type_name
-from .untrusted import shown
 
 Array = npt.NDArray[Any]
 

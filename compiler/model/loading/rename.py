@@ -18,13 +18,13 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from ..errors import InvalidModelError, UnsupportedError
+from ...errors import InvalidModelError, UnsupportedError
+from ..shapes import SymbolicType
+from ..untrusted import Text, kept, shown
 from .external import ExternalData
 from .limits import FunctionKey, Limits, function_key, subgraphs
 from .operators import check_operator
-from .shapes import SymbolicType
 from .tensors import read_tensor
-from .untrusted import Text, kept, shown
 
 Array = npt.NDArray[Any]
 _Bound = dict[Text, onnx.AttributeProto | None]  # the attributes of a function, None where the call leaves one out

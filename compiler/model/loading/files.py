@@ -6,10 +6,10 @@ import os
 import stat
 from pathlib import Path
 
-from ..errors import InvalidModelError, LimitError, UsageError
+from ...errors import InvalidModelError, LimitError, UsageError
+from ..untrusted import shown
 from .limits import RAISE_HINT, Limits
 from .tensors import readable
-from .untrusted import shown
 
 _EXPORT = "Export the model to ONNX first."
 _KINDS = (  # (first bytes, at offset, what the file is, hint)

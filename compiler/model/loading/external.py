@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import onnx
 
-from ..errors import InvalidModelError
-from .untrusted import Text, shown
+from ...errors import InvalidModelError
+from ..untrusted import Text, shown
 
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 

@@ -8,11 +8,11 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 from onnx import numpy_helper, version_converter
 
-from ..errors import InvalidModelError, UnsupportedError
+from ...errors import InvalidModelError, UnsupportedError
+from ..model import IR_VERSION, OPSET
+from ..shapes import SymbolicType
 from .limits import subgraphs
-from .model import IR_VERSION, OPSET
 from .rename import Plain
-from .shapes import SymbolicType
 
 _SMALL_BYTES = 1024  # constants up to this size may be axes, shapes or scales that the converter looks at
 _SIMPLE_TYPES = "fiub"  # numpy kinds that the converter's own graph can hold

@@ -1,0 +1,1 @@
+"""The stages of loading an untrusted model; `../load.py` shows their order."""
