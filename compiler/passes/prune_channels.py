@@ -97,7 +97,10 @@ def saved_note(chosen: Selection, target: float) -> Note:
     )
     if chosen.met:
         return Note("channels-removed", text)
-    hint = "The remaining MACs are in pinned channels, or in groups that are as small as they may become."
+    hint = (
+        "The remaining MACs are in pinned channels, in groups that are as small as they may become, or (criterion obs) "
+        "in layers whose outputs do not vary on the data."
+    )
     return Note("sparsity-not-reached", f"{text} {100 * target:.1f} % were asked for.", hint=hint)
 
 
