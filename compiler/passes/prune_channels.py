@@ -19,6 +19,7 @@ MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above th
 
 _UNFIT = {
     "shared-weight": "Its weight or bias is shared with another operator.",
+    "not-finite": "Its activations on the data are not finite.",
     "too-wide": "Each output sums over too many inputs.",
     "unsupported-form": "Only Conv, Gemm and MatMul with a constant weight are refitted.",
 }

@@ -80,7 +80,7 @@ class Unfit:
     """A layer whose input changed but that is not refitted, by its plain node name; `code` is a reason code."""
 
     where: str
-    code: Literal["shared-weight", "too-wide", "unsupported-form"]
+    code: Literal["shared-weight", "too-wide", "unsupported-form", "not-finite"]
 
 
 def consumer_layers(model: Model, channels: Channels) -> list[Layer]:

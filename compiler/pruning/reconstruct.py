@@ -74,13 +74,17 @@ def reconstruct(
         keep = [layer.skip] if layer.skip else []
         whole.run_until(layer.position + 1, keep=[layer.result, *keep])
         rest.run_until(layer.position, keep=[layer.inputs, *keep])
-        fits.append(_refit(layer, whole.values, rest.values, np.random.default_rng([seed, number])))
+        fit = _refit(layer, whole.values, rest.values, np.random.default_rng([seed, number]))
+        if fit is None:
+            unfit.append(Unfit(layer.node.name or layer.result, "not-finite"))
+        else:
+            fits.append(fit)
     count = sum(len(next(iter(piece.values()))) for piece in pieces)
     return Reconstruction(result, tuple(fits), tuple(unfit), count)
 
 
-def _refit(layer: Layer, whole: list[Feeds], rest: list[Feeds], rng: np.random.Generator) -> Fit:
-    """Solves one layer and writes its weight and bias."""
+def _refit(layer: Layer, whole: list[Feeds], rest: list[Feeds], rng: np.random.Generator) -> Fit | None:
+    """Solves one layer and writes its weight and bias; None when activations are not finite."""
     data = weight(layer.weight)
     assert data is not None  # an initializer
     start = layer.matrix(data)
@@ -93,6 +97,8 @@ def _refit(layer: Layer, whole: list[Feeds], rest: list[Feeds], rng: np.random.G
     bias = weight(layer.bias)
     old_bias = np.zeros(start.shape[::2]) if bias is None else _full(bias, start.shape[::2])
     weights, new_bias = equations.solve(start, with_bias=bias is not None)
+    if not (np.isfinite(weights).all() and np.isfinite(new_bias).all()):
+        return None
     set_weight(layer.weight, layer.unmatrix(weights, data))
     if layer.bias is not None and bias is not None:
         set_weight(layer.bias, new_bias.ravel().astype(bias.dtype))

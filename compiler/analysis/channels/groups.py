@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -148,12 +148,6 @@ class Channels:
             product.constant * int(np.prod([kept(units, removed).sum() for units in product.dims], dtype=np.int64))
             for product in self.products
         )
-
-    def axes_of(self, initializer: str) -> Iterator[tuple[int, Units]]:
-        """The axes of an initializer that hold channels."""
-        for (name, axis), units in self.units.items():
-            if name == initializer:
-                yield axis, units
 
 
 def kept(units: Units, removed: Mask) -> Mask:

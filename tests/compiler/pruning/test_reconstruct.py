@@ -214,6 +214,18 @@ def test_a_layer_makes_up_for_the_error_of_its_shortcut() -> None:
     }  # fmt: skip
 
 
+def test_activations_that_are_not_finite_leave_the_layer_as_it_is() -> None:
+    model = redundant()
+    channels = channel_groups(model)
+    removed = random_removal(channels)
+    pruned = cut(model, channels, removed)
+    x = feeds_of(model, 32)["x"]
+    x[3] = np.nan
+    refitted = reconstruct(model, pruned, channels, removed, Data({"x": x}))
+    assert {each.code for each in refitted.unfit} == {"not-finite"} and not refitted.fits
+    assert refitted.model.to_bytes() == pruned.to_bytes()
+
+
 def test_refitting_keeps_zeros_and_the_given_models() -> None:
     model = redundant()
     value = model.graph.initializers["w3"]
