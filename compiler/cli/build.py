@@ -22,7 +22,7 @@ def compile_command(
         str | None, typer.Option(help="Your own source of samples, package.module:function.", show_default=False)
     ] = None,
     sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.0,
-    criterion: Annotated[str, typer.Option(help="How channels are ranked: l1, l2 or random.")] = "l2",
+    criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
     max_drop: Annotated[
         float | None, typer.Option(help="Largest allowed loss of accuracy, for example 0.01.", show_default=False)
     ] = None,
@@ -86,7 +86,7 @@ def prune(
     model: opt.ModelFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, an .onnx file.")],
     sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.5,
-    criterion: Annotated[str, typer.Option(help="How channels are ranked: l1, l2 or random.")] = "l2",
+    criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
     data: opt.DataFile = None,
     shape: opt.Shapes = None,
     seed: opt.Seed = 0,
@@ -109,7 +109,7 @@ def quantize(
     json: opt.Json = False,
 ) -> None:
     """Quantize MODEL to int8: ONNX in, standard QDQ ONNX out."""
-    _one_stage(model, out, data, shape, 0.0, "l2", seed, None, target, json)
+    _one_stage(model, out, data, shape, 0.0, "auto", seed, None, target, json)
 
 
 def _one_stage(

@@ -35,7 +35,7 @@ class Options:
     """What the user asked of compression; every field has the default of the command line."""
 
     sparsity: float = 0.0  # share of MACs to remove by channel pruning
-    criterion: str = "l2"
+    criterion: str = "auto"
     reconstruct: bool = True
     calibration: str = "auto"  # minmax | percentile | mse | auto (per tensor, by local error)
     quantize: bool = True
