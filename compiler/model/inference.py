@@ -32,6 +32,17 @@ _REFUSALS = (
     RuntimeError,
     ValueError,
 )
+# what onnx's evaluator and numpy raise for senseless nodes
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _SMALL = 64  # elements of a value that is followed by value, not by shape only
 _SMALL_FLOATS = 8  # a Resize's scales
 _FOLLOWED = frozenset({
@@ -162,7 +173,7 @@ class Inference:
             try:
                 with np.errstate(all="ignore"):
                     results = ReferenceEvaluator(node, opsets={"": self.opset}).run(None, feeds)
-            except Exception:  # noqa: BLE001  (it raises whatever numpy raises; the value just stays unknown)
+            except _FAILURES:  # the value just stays unknown
                 return
             for name, array in zip(node.output, results, strict=False):
                 if isinstance(array, np.ndarray | np.generic) and np.shape(array) == self.types[name][1]:

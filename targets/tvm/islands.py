@@ -8,7 +8,7 @@ import onnx
 
 from ...compiler.errors import UnsupportedError
 from ...compiler.integer import graph as ir
-from .lazy import import_tvm, rename_globals
+from .lazy import FAILURES, import_tvm, rename_globals
 
 # fmt: off
 # ONNX operators that TVM's frontend turns into float code within 1e-5 of onnxruntime, for any batch: each has a test.
@@ -44,7 +44,7 @@ def add_island(builder: Any, op: ir.Island) -> Any:
     """
     try:
         module = import_tvm().relax.frontend.onnx.from_onnx(parse(op), keep_params_in_input=False)
-    except Exception as error:  # the frontend raises whatever the operator's converter raises
+    except FAILURES as error:
         raise UnsupportedError(
             "TVM's ONNX frontend does not read a float region of the model.",
             code="island-unsupported",

@@ -18,6 +18,10 @@ def import_tvm() -> Any:
     return tvm
 
 
+# what TVM's frontend, passes and code generator raise; its own errors are RuntimeErrors
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 def rename_globals(function: Any, new: Callable[[Any], Any]) -> Any:
     """A Relax function with `new(variable)` in place of every global variable that it refers to."""
     relax = import_tvm().relax

@@ -20,7 +20,7 @@ import numpy as np
 from ...compiler.errors import ToolError
 from ...compiler.integer import graph as ir
 from . import calls, islands
-from .lazy import import_tvm
+from .lazy import FAILURES, import_tvm
 from .reproducible import canonical_sizes
 
 MAIN, TRACE = "main", "trace"
@@ -50,7 +50,7 @@ def compile_graph(graph: ir.Graph) -> Any:
     pipeline = tvm.transform.Sequential([tvm.relax.get_pipeline("default"), canonical_sizes()])
     try:
         return tvm.compile(module, target=tvm.target.Target("llvm"), relax_pipeline=pipeline)
-    except Exception as error:  # TVM raises InternalError and whatever its passes raise
+    except FAILURES as error:
         raise ToolError(
             "TVM failed to compile the graph.",
             code="tvm-failed",
