@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import graphs
 import numpy as np
 import pytest
 
@@ -81,7 +82,8 @@ def test_equal_input_gives_equal_bytes(small: Built, tmp_path: Path):
     """Another process, folder and hash seed."""
     out = tmp_path / "somewhere" / "else"
     out.parent.mkdir()
-    environment = {**os.environ, "PYTHONHASHSEED": "4711"}
+    support = str(Path(graphs.__file__).parent)
+    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": support}
     subprocess.run([sys.executable, "-c", LOWER, str(out)], check=True, env=environment, cwd=tmp_path)
     for name in small.artifact.files:
         assert digest(out / name) == digest(small.artifact.root / name), name
