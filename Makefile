@@ -48,7 +48,6 @@ types: $(VENV)/.dev
 	  -p prunus.compiler -p prunus.targets -p prunus.kernels
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m pytest --version > /dev/null
 	for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # The wheel, in an environment of its own and away from the checkout.
