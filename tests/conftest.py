@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same examples everywhere, and no test depends on the machine's speed
+settings.register_profile("prunus", deadline=None, derandomize=True)
+settings.load_profile("prunus")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
