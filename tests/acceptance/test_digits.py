@@ -18,7 +18,9 @@ NEEDS = {"host-cpu": "tvm", "pynq-z2": "hls4ml", "npu-16nm": "numpy"}
 DEVICES = ("npu-16nm", "host-cpu", "pynq-z2")
 
 
-def compile_digits(device: str, out: Path, model: Path = DIGITS / "mlp.onnx", *extra: str, seed: str = "0") -> dict:
+def compile_digits(
+    device: str, out: Path, model: Path = DIGITS / "mlp.onnx", *extra: str, seed: str = "0", epoch: str | None = None
+) -> dict:
     """Runs `prunus compile` in a process of its own; returns report.json."""
     if find_spec(NEEDS[device]) is None:
         pytest.skip(f"{device} needs the package {NEEDS[device]}")
@@ -26,7 +28,8 @@ def compile_digits(device: str, out: Path, model: Path = DIGITS / "mlp.onnx", *e
     command = [sys.executable, "-m", "prunus.compiler.cli", "compile", str(model), "-t", device, "--data", str(data)]
     command += ["--out", str(out), "--verify-samples", "40", *extra]
     out.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": "0"}
+    environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
+    environment |= {"PYTHONHASHSEED": seed} | ({"SOURCE_DATE_EPOCH": epoch} if epoch else {})
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=out.parent, env=environment, timeout=600, check=False
     )
@@ -75,13 +78,31 @@ def test_pruned_residual_cnn_compiles_exactly(device: str, tmp_path: Path) -> No
     assert report["size"]["bytes_after"] < 0.3 * report["size"]["bytes_before"]
 
 
+def without_clock(report: dict) -> dict:
+    """The report without what depends on the clock: when it was made, and the seconds of each pass."""
+    provenance = {key: value for key, value in report["provenance"].items() if key != "created"}
+    passes = [{key: value for key, value in each.items() if key != "seconds"} for each in report["passes"]]
+    return report | {"provenance": provenance, "passes": passes}
+
+
 @pytest.mark.toolchain
 @pytest.mark.parametrize("device", DEVICES)
 def test_two_runs_are_byte_identical(device: str, tmp_path: Path) -> None:
-    """From two folders, with two hash seeds; under SOURCE_DATE_EPOCH even the report's time stamps agree."""
-    compile_digits(device, tmp_path / "a" / "out", seed="1")
-    compile_digits(device, tmp_path / "b b" / "other", seed="2")
-    assert digests(tmp_path / "a" / "out") == digests(tmp_path / "b b" / "other")
+    """From two folders, with two hash seeds: every file but report.json, and that one but for the clock."""
+    first = compile_digits(device, tmp_path / "a" / "out", seed="1")
+    second = compile_digits(device, tmp_path / "b b" / "other", seed="2")
+    assert first["provenance"]["created"]
+    assert without_clock(first) == without_clock(second)
+    found, again = digests(tmp_path / "a" / "out"), digests(tmp_path / "b b" / "other")
+    assert {"manifest.json", "model.onnx", "report.html", "report.json"} < found.keys()
+    del found["report.json"], again["report.json"]
+    assert found == again
+
+
+def test_a_fixed_clock_makes_the_report_identical_too(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        compile_digits("npu-16nm", tmp_path / name / "out", epoch="0")
+    assert digests(tmp_path / "a" / "out") == digests(tmp_path / "b" / "out")
 
 
 HOSTILE = (
