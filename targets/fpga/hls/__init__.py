@@ -26,6 +26,7 @@ from .vectors import write_vectors
 PROJECT = "project"
 WRITE_TIMEOUT_S = 600.0
 _REASONS = {
+    "channel_multiple": "Reuse factors divide a layer's products: odd channel counts leave only slow ones.",
     "scheme": "A power of two is a shift, so rounding and saturating fixed-point types are the requantization.",
     "requant_bits": "An 18-bit multiplier fits one input of a DSP slice.",
     "activation": "Fixed-point types are symmetric around zero; there are no zero points.",
@@ -55,6 +56,7 @@ class HlsTarget:
             requant_bits=18,
             activation="s8",
             zero_point="zero",
+            channel_multiple=4,
             softmax="host",
             reasons=dict(_REASONS),
         )

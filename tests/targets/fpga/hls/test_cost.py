@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from prunus.compiler.errors import UsageError
-from prunus.compiler.model.workload import Layer, Workload
+from prunus.compiler.model.load import load
+from prunus.compiler.model.workload import Layer, Workload, workload
+from prunus.compiler.passes.base import Context, Options
+from prunus.compiler.pipeline import Pipeline
 from prunus.compiler.quantity import UNITS
+from prunus.compiler.report.build import quantized_like
 from prunus.compiler.target import Device
 from prunus.targets.catalog import device_files, resolve
 from prunus.targets.fpga.hls import HlsTarget
@@ -133,3 +138,25 @@ def test_a_device_without_a_part_or_with_an_unknown_setting() -> None:
     with pytest.raises(UsageError, match="hls_scheme") as caught:
         TARGET.formats(odd)
     assert "pow2" in (caught.value.hint or "")
+
+
+def digits_intervals(channel_multiple: int) -> list[float]:
+    """Modelled initiation intervals of the digits CNN, pruned more and more, in cycles."""
+    formats = replace(TARGET.formats(DEVICE), channel_multiple=channel_multiple)
+    model = load(Path(__file__).resolve().parents[4] / "examples" / "digits" / "cnn.onnx")
+    works = []
+    for sparsity in (0.0, 0.1, 0.2, 0.4, 0.5):
+        context = Context(formats=formats, options=Options(sparsity=sparsity, criterion="l2"))
+        pruned = Pipeline.default(last="prune_channels").run(model, context).model
+        works.append(quantized_like(workload(pruned), formats))
+    return [each.costs["interval_cycles"].value for each in TARGET.cost(works, DEVICE)]
+
+
+def test_whole_multiples_of_channels_keep_pruning_from_slowing_a_design_down() -> None:
+    """Odd channel counts leave few legal reuse factors: without whole multiples, less work may take more cycles."""
+    multiple = TARGET.formats(DEVICE).channel_multiple
+    assert multiple > 1
+    chosen, single = digits_intervals(multiple), digits_intervals(1)
+    assert chosen == sorted(chosen, reverse=True)
+    assert single != sorted(single, reverse=True)
+    assert chosen[-1] < single[-1]
