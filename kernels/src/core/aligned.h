@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <vector>
 
@@ -27,3 +28,8 @@ template <class T>
 using Aligned = std::vector<T, AlignedAllocator<T>>;
 
 }  // namespace prunus
+
+// Compiled once, in aligned.cc: a copy in the file of an instruction set would carry its instructions, and the linker
+// might choose that copy for callers on other machines.
+extern template class std::vector<std::int8_t, prunus::AlignedAllocator<std::int8_t>>;
+extern template class std::vector<std::int32_t, prunus::AlignedAllocator<std::int32_t>>;
