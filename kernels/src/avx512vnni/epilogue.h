@@ -1,0 +1,75 @@
+// From accumulators in registers to bytes in memory: the end of every fused operator, 64 outputs at a time.
+//
+// Everything here is static or a template over this folder's own types: inline functions of an instruction set must not
+// be merged with those of another one by the linker.
+#pragma once
+
+#include <immintrin.h>
+
+#include "core/kernel.h"
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms of its own intrinsics (GCC bug 105593)
+#endif
+
+namespace prunus::avx512vnni {
+
+// acc * multiplier * 2^-shift: an exact product in int64 and one rounding, half to even, as
+// floor((v + half - 1 + bit(v, shift)) / 2^shift). A negative shift is a left shift.
+struct IntegerScale {
+  std::int64_t multiplier, half_less_one;
+  std::int32_t right, left;
+
+  IntegerScale(const Epilogue &epilogue, std::int32_t channel)
+      : IntegerScale(epilogue.scheme == PRUNUS_POW2 ? 1 : epilogue.multiplier[channel], epilogue.shift[channel]) {}
+  IntegerScale(std::int32_t m, std::int32_t shift)
+      : multiplier(m),
+        half_less_one(shift > 0 ? (std::int64_t{1} << (shift - 1)) - 1 : 0),
+        right(shift > 0 ? shift : 0),
+        left(shift < 0 ? -shift : 0) {}
+
+  __m512i round(__m512i value) const {
+    const __m512i odd = _mm512_and_si512(_mm512_srl_epi64(value, _mm_cvtsi32_si128(right)),
+                                         _mm512_set1_epi64(right > 0 ? 1 : 0));
+    value = _mm512_add_epi64(value, _mm512_add_epi64(odd, _mm512_set1_epi64(half_less_one)));
+    return _mm512_sll_epi64(_mm512_sra_epi64(value, _mm_cvtsi32_si128(right)), _mm_cvtsi32_si128(left));
+  }
+
+  __m512i apply(__m512i acc) const {
+    const __m512i m = _mm512_set1_epi64(multiplier);
+    const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(acc));
+    const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(acc, 1));
+    return _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm512_cvtsepi64_epi32(round(_mm512_mul_epi32(low, m)))),
+        _mm512_cvtsepi64_epi32(round(_mm512_mul_epi32(high, m))), 1);
+  }
+};
+
+// |acc * scale| < 2^31 is the caller's promise; the conversions round half to even.
+static inline __m512i requantize_float(__m512i acc, __m512 scale) {
+  return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
+}
+
+// The output type of an operator. Saturation to int16 on the way changes nothing: the result is clipped to a byte.
+struct Output {
+  __m512i zero;       // int16
+  __m512i low, high;  // bytes
+
+  static inline Output of(std::int32_t zero, std::int32_t low, std::int32_t high) {
+    return {_mm512_set1_epi16(static_cast<short>(zero)), _mm512_set1_epi8(static_cast<char>(low)),
+            _mm512_set1_epi8(static_cast<char>(high))};
+  }
+
+  // Four vectors of 16 requantized pixels, one per channel, to 16 quads.
+  inline __m512i pack(__m512i a, __m512i b, __m512i c, __m512i d) const {
+    const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+    return _mm512_shuffle_epi8(clip(_mm512_packus_epi16(ab, cd)), transpose);
+  }
+
+  inline __m512i clip(__m512i bytes) const { return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high); }
+};
+
+}  // namespace prunus::avx512vnni
