@@ -1,47 +1,36 @@
-// Weights as the kernels of this folder want them. No vector instructions here.
+// Weights in the order in which conv.cc reads them.
 #include <algorithm>
 
-#include "core/kernel.h"
+#include "core/pack.h"
 
 namespace prunus::avx512vnni {
 namespace {
 
-bool any(const Matrix &matrix, std::int32_t row, std::int32_t rows, std::int32_t quad) {
-  for (std::int32_t o = row; o < std::min(row + rows, matrix.out_c); ++o) {
-    const std::int8_t *w = matrix.w + (std::int64_t{o} * matrix.quads + quad) * kQuad;
-    if (w[0] || w[1] || w[2] || w[3]) return true;
-  }
-  return false;
-}
-
-// Per group of `rows` output channels the blocks with a nonzero; their values output quad by output quad, each a list
-// of 4 x 4 weights.
+// From value[block][rows][4] to value[rows / 4][block][4][4] within each group: an output quad reads its weights in one
+// run.
 void pack(const Matrix &matrix, std::int32_t rows, Packed &packed) {
-  packed.rows = rows;
-  packed.groups = (matrix.out_c + rows - 1) / rows;
-  packed.begin.assign(1, 0);
-  packed.offset.clear();
-  packed.value.clear();
-  std::vector<std::int32_t> quads;
-  for (std::int32_t row = 0; row < matrix.out_c; row += rows) {
-    quads.clear();
-    for (std::int32_t quad = 0; quad < matrix.quads; ++quad)
-      if (any(matrix, row, rows, quad)) quads.push_back(quad);
-    for (std::int32_t quad : quads) packed.offset.push_back(matrix.offset[quad]);
-    packed.begin.push_back(static_cast<std::int32_t>(packed.offset.size()));
-    for (std::int32_t first = row; first < row + rows; first += kQuad)
-      for (std::int32_t quad : quads)
-        for (std::int32_t o = first; o < first + kQuad; ++o)
-          for (std::int32_t i = 0; i < kQuad; ++i)
-            packed.value.push_back(
-                o < matrix.out_c ? matrix.w[(std::int64_t{o} * matrix.quads + quad) * kQuad + i] : std::int8_t{0});
+  prunus::pack_blocks(matrix, rows, packed);
+  const std::int32_t quads = rows / kQuad, bytes = kQuad * kQuad;
+  Aligned<std::int8_t> group;
+  for (std::int32_t g = 0; g < packed.groups; ++g) {
+    const std::int32_t blocks = packed.begin[g + 1] - packed.begin[g];
+    std::int8_t *value = packed.value.data() + std::ptrdiff_t{packed.begin[g]} * quads * bytes;
+    group.resize(std::size_t(blocks) * quads * bytes);
+    std::copy_n(value, group.size(), group.data());
+    for (std::int32_t b = 0; b < blocks; ++b)
+      for (std::int32_t q = 0; q < quads; ++q)
+        std::copy_n(group.data() + (std::ptrdiff_t{b} * quads + q) * bytes, bytes,
+                    value + (std::ptrdiff_t{q} * blocks + b) * bytes);
   }
 }
 
 }  // namespace
 
-void pack_4x4(const Matrix &matrix, Packed &packed) { pack(matrix, 4, packed); }
+void pack_4x4(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix, 4, packed); }
 void pack_16x4(const Matrix &matrix, Packed &packed) { pack(matrix, 16, packed); }
 void pack_32x4(const Matrix &matrix, Packed &packed) { pack(matrix, 32, packed); }
+
+void pack_dense(const Matrix &matrix, Packed &packed) { pack_all(matrix, 16, packed); }
+void pack_blocks(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix, 16, packed); }
 
 }  // namespace prunus::avx512vnni

@@ -157,7 +157,7 @@ std::string cpu_description() {
 
 bool has_avx512vbmi() {
 #if defined(__x86_64__)
-  static const bool has = machine_has("avx512vnni") && all_set(cpuid(7).ecx, {1});
+  static const bool has = machine_has("avx512vnni") && all_set(cpuid(7).ecx, {1, 6});
   return has;
 #else
   return false;

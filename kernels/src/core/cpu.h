@@ -19,7 +19,7 @@ std::span<const std::string_view> all_isas();
 // What the processor reports, for messages: "AMD EPYC, avx512vnni avx2".
 std::string cpu_description();
 
-// Whether AVX512-VBMI comes with avx512vnni: files named *_vbmi.cc need it.
+// Whether AVX512-VBMI and VBMI2 come with avx512vnni (Ice Lake, Zen 4): files named *_vbmi.cc need it.
 bool has_avx512vbmi();
 
 }  // namespace prunus
