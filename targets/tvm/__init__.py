@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...compiler.errors import InvalidModelError, UnsupportedError
 from ...compiler.integer.graph import Graph
 from ...compiler.model.workload import Workload
 from ...compiler.quantity import Estimate, Quantity
 from ...compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
+from ..bundle import measured_latency, refuse_changed, refuse_unsafe_names, refuse_unsupported
 from . import cost
 from .build import find_toolchain, link
-from .bundle import LIBRARY, refuse_changed, write_bundle
+from .bundle import LIBRARY, LOADER, write_bundle
 from .check import findings
 from .execute import Run, run_bundle
 from .lower import MAIN, TRACE, compile_graph
-
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 REASONS: Mapping[str, str] = {
     "scheme": "A CPU multiplies by a float32 at no extra cost; it is the finest of the schemes.",
@@ -57,7 +54,7 @@ class TvmTarget:
         ToolError where TVM or a C compiler is missing or fails.
         """
         refuse_unsafe_names(graph)
-        _refuse_unsupported(findings(graph))
+        refuse_unsupported(findings(graph), "TVM")
         toolchain = find_toolchain(str(device.data.get("march", "native")))
         progress("Compiling the graph with TVM", 0.0)
         executable = compile_graph(graph)
@@ -70,39 +67,16 @@ class TvmTarget:
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Every integer tensor from the library's `trace`, then the graph's outputs from its `main`."""
-        refuse_changed(artifact.root, artifact.manifest)
+        refuse_changed(artifact.root, artifact.manifest["sha256"], (LIBRARY, LOADER))
         entries: Mapping[str, Any] = artifact.manifest["entries"]
         runs = [Run(entry, tuple(entries[entry])) for entry in (TRACE, MAIN)]
         return run_bundle(artifact.root, [np.asarray(inputs[name]) for name in graph.inputs], runs)
 
     def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
         """Latency of one sample on this machine, one thread, in a process of its own."""
-        refuse_changed(artifact.root, artifact.manifest)
+        refuse_changed(artifact.root, artifact.manifest["sha256"], (LIBRARY, LOADER))
         sample = [np.asarray(inputs[name])[:1] for name in graph.inputs]
         seconds = run_bundle(artifact.root, sample, [], time_budget_s=cost.MEASURE_S)["seconds"]
-        return {"latency_s": cost.measured_latency(seconds, artifact.manifest["compiler"])}
-
-
-def refuse_unsafe_names(graph: Graph) -> None:
-    """Raises InvalidModelError where a name could mean something in generated code: only identifiers pass."""
-    names = [*graph.tensors, *(op.name for op in graph.ops), *(name for op in graph.ops for name in op.outputs)]
-    unsafe = next((name for name in names if not _PLAIN.fullmatch(name)), None)
-    if unsafe is not None:
-        raise InvalidModelError(
-            "A name of the graph is not a plain identifier.",
-            code="unsafe-name",
-            where=ascii(unsafe[:64]),
-            hint="Load the model through prunus.compiler.load, which renames everything.",
-        )
-
-
-def _refuse_unsupported(found: Sequence[Finding]) -> None:
-    refused = [finding for finding in found if finding.placement == "unsupported"]
-    if refused:
-        raise UnsupportedError(
-            f"TVM cannot take {len(refused)} operator(s).",
-            code=refused[0].reason_code,
-            where=", ".join(finding.layer for finding in refused[:5]),
-            why="; ".join(dict.fromkeys(finding.reason_code for finding in refused)),
-            hint=refused[0].hint,
-        )
+        compiler = artifact.manifest["compiler"]
+        how = f"{compiler['version']}; {' '.join(compiler['flags'])}"
+        return {"latency_s": measured_latency(seconds, LIBRARY, how)}

@@ -9,27 +9,20 @@ README.txt
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ...compiler.errors import UsageError
 from ...compiler.integer import graph as ir
-from ...compiler.integer import ops
 from ...compiler.output import as_json, write_text
+from ..bundle import digest, value_description, write_vectors
 from .build import Toolchain
-from .lower import MAIN, TRACE, element_type
+from .lower import MAIN, TRACE
 
-Array = npt.NDArray[Any]
 SCHEMA = "prunus.tvm-bundle/1"
 LIBRARY, LOADER, VECTORS, DESCRIPTION, README = "model.so", "run.py", "vectors.npz", "bundle.json", "README.txt"
-VECTOR_SAMPLES = 2
 LOADER_TEMPLATE = Path(__file__).parent / "runtime" / "run.py"
 
 README_TEXT = """\
@@ -46,43 +39,14 @@ Inputs and outputs (n is the batch, which is free):
 """
 
 
-def sample_inputs(graph: ir.Graph, count: int, seed: int = 0) -> dict[str, Array]:
-    """Seeded random inputs that cover the range of the operator which quantizes them."""
-    rng = np.random.default_rng(seed)
-    return {name: _sample(graph, graph.tensors[name], count, rng) for name in graph.inputs}
-
-
-def _sample(graph: ir.Graph, tensor: ir.Tensor, count: int, rng: np.random.Generator) -> Array:
-    shape = (count, *tensor.shape)
-    quantize = next((op for op in graph.consumers.get(tensor.name, ()) if isinstance(op, ir.Quantize)), None)
-    if tensor.quant is not None:
-        return rng.integers(tensor.quant.qmin, tensor.quant.qmax + 1, shape).astype(element_type(tensor))
-    if np.issubdtype(np.dtype(tensor.dtype), np.integer):
-        info = np.iinfo(tensor.dtype)
-        return rng.integers(max(info.min, -128), min(info.max, 255) + 1, shape).astype(tensor.dtype)
-    if quantize is None:
-        return rng.normal(size=shape).astype(tensor.dtype)
-    out = graph.quant(quantize.output)
-    low, high = ((q - quantize.zero_point) * quantize.scale for q in (out.qmin, out.qmax))
-    return rng.uniform(low, high, shape).astype(tensor.dtype)
-
-
-def _value(tensor: ir.Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "dtype": element_type(tensor), "shape": ["n", *tensor.shape]}
-
-
 def write_bundle(out: Path, graph: ir.Graph, toolchain: Toolchain) -> dict[str, Any]:
     """Completes the folder around `model.so`; returns the content of bundle.json."""
     shutil.copyfile(LOADER_TEMPLATE, out / LOADER)
-    inputs = sample_inputs(graph, VECTOR_SAMPLES)
-    expected = ops.run(graph, inputs)
-    arrays = {f"in.{name}": array for name, array in inputs.items()}
-    arrays |= {f"out.{name}": expected[name] for name in graph.outputs}
-    np.savez(out / VECTORS, allow_pickle=False, **arrays)
+    write_vectors(out / VECTORS, graph)
     description: dict[str, Any] = {
         "schema": SCHEMA,
-        "inputs": [_value(graph.tensors[name]) for name in graph.inputs],
-        "outputs": [_value(graph.tensors[name]) for name in graph.outputs],
+        "inputs": [value_description(graph.tensors[name]) for name in graph.inputs],
+        "outputs": [value_description(graph.tensors[name]) for name in graph.outputs],
         "entries": {MAIN: list(graph.outputs), TRACE: list(graph.integer_tensors())},
         "compiler": {"version": toolchain.version, "flags": list(toolchain.flags)},
         "packages": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
@@ -107,20 +71,3 @@ def _readme(description: Mapping[str, Any], toolchain: Toolchain) -> str:
         compiler=toolchain.version,
         values="\n".join(values),
     )
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def refuse_changed(root: Path, description: Mapping[str, Any]) -> None:
-    """Raises UsageError where the library or its loader is not the file that the lowering wrote."""
-    for name in (LIBRARY, LOADER):
-        if not (root / name).is_file() or digest(root / name) != description["sha256"][name]:
-            raise UsageError(
-                "The artefact has changed since it was built.",
-                code="artifact-changed",
-                where=str(root / name),
-                hint="Compile the model again.",
-            )

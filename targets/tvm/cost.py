@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
@@ -78,26 +73,6 @@ def estimate(work: Workload, device: Device) -> Estimate:
     )
 
 
-def measured_latency(seconds: npt.NDArray[Any], compiler: Mapping[str, Any]) -> Quantity:
-    """Median latency of one sample with the 10th and 90th percentile. compiler: `version` and `flags` of the bundle."""
-    low, median, high = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
-    source = (
-        f"{len(seconds)} runs of model.so, batch 1, one thread, 10th to 90th percentile; {processor()}; "
-        f"{compiler['version']}; {' '.join(compiler['flags'])}"
-    )
-    return Quantity(median, low, high, "s", "measured", source)
-
-
 def library_size(library: Path) -> Quantity:
     """What the library takes in flash or on disk."""
     return Quantity.exact(library.stat().st_size, "B", "measured", "size of model.so: weights and code")
-
-
-def processor() -> str:
-    """The CPU's name as the operating system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else platform.machine()

@@ -19,16 +19,12 @@ import numpy as np
 
 from ...compiler.errors import ToolError
 from ...compiler.integer import graph as ir
+from ..bundle import element_type
 from . import calls, islands
 from .lazy import FAILURES, import_tvm
 from .reproducible import canonical_sizes
 
 MAIN, TRACE = "main", "trace"
-
-
-def element_type(tensor: ir.Tensor) -> str:
-    """The numpy name of a tensor's element type."""
-    return tensor.dtype if tensor.quant is None else np.dtype(ir.NUMPY_TYPE[tensor.quant.dtype]).name
 
 
 def build_module(graph: ir.Graph) -> Any:

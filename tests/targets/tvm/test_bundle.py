@@ -17,9 +17,9 @@ import pytest
 
 from prunus.compiler.errors import LimitError, ToolError, UsageError
 from prunus.compiler.integer import ops
+from prunus.targets.bundle import digest
 from prunus.targets.process import run
 from prunus.targets.tvm import TvmTarget, calls
-from prunus.targets.tvm.bundle import digest
 from prunus.targets.tvm.execute import Run, run_bundle
 from prunus.tests.targets.tvm.conftest import Built
 

@@ -9,8 +9,8 @@ import pytest
 
 from prunus.compiler.model.workload import Layer, Workload
 from prunus.compiler.quantity import Quantity
+from prunus.targets.bundle import processor
 from prunus.targets.tvm import TvmTarget
-from prunus.targets.tvm.cost import processor
 
 
 def layer(op: str, shape: tuple[int, ...], out: tuple[int, ...], macs: int, weights: int, **fields) -> Layer:
