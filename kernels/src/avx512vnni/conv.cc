@@ -46,7 +46,7 @@ struct Tile {
 
 inline __attribute__((always_inline)) void put(const Tile &tile, const Output &output, int v, __m512i a, __m512i b, __m512i c, __m512i d) {
   const __m512i zero = _mm512_set1_epi8(static_cast<char>(tile.epilogue->zero));
-  const __m512i bytes = _mm512_mask_mov_epi32(zero, tile.valid[v], output.pack(a, b, c, d));
+  const __m512i bytes = _mm512_mask_mov_epi32(zero, tile.valid[v], transpose_lanes(output.narrow(a, b, c, d)));
   _mm512_storeu_si512(tile.y + v * kVectorBytes, bytes);
 }
 

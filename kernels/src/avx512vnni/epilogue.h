@@ -8,11 +8,6 @@
 
 #include "core/kernel.h"
 
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms of its own intrinsics (GCC bug 105593)
-#endif
-
 namespace prunus::avx512vnni {
 
 // acc * multiplier * 2^-shift: an exact product in int64 and one rounding, half to even, as
@@ -61,15 +56,20 @@ struct Output {
             _mm512_set1_epi8(static_cast<char>(high))};
   }
 
-  // Four vectors of 16 requantized pixels, one per channel, to 16 quads.
-  inline __m512i pack(__m512i a, __m512i b, __m512i c, __m512i d) const {
-    const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  // Four vectors of requantized values to bytes: lane i of the result has lane i of a, b, c and d one after another.
+  inline __m512i narrow(__m512i a, __m512i b, __m512i c, __m512i d) const {
     const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
     const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
-    return _mm512_shuffle_epi8(clip(_mm512_packus_epi16(ab, cd)), transpose);
+    return clip(_mm512_packus_epi16(ab, cd));
   }
 
   inline __m512i clip(__m512i bytes) const { return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high); }
 };
+
+// Transposes 4 x 4 bytes within each lane.
+static inline __m512i transpose_lanes(__m512i bytes) {
+  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order));
+}
 
 }  // namespace prunus::avx512vnni
