@@ -1,72 +1,94 @@
-"""Throughput of the portable kernels on one core: multiply-accumulates per second for typical layers, batch 1.
+"""Int8 layers beside other engines: one process, one thread, interleaved rounds.
 
-    python tests/bench/kernels.py
+    python tests/bench/kernels.py [--set resnet50 --set bert] [--layer "r3 3x3"] [--rounds 11] [--out result.json]
 
-Includes the fused requantization and the Python call. Median of repeated runs, with the fastest and the slowest.
+Every engine keeps its activations in its own best layout, as between two layers of a network, and every result is
+compared with the reference before it is timed. Peers run dense weights: zeros give them nothing. Printed are medians
+over the rounds, the share of the machine's measured limit, and how many times faster Prunus is, with the 95 % interval.
 """
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-import numpy as np
+from harness.contest import Contest, LayerTimes, Variant
+from harness.limit import Limit, NoLimit
+from harness.machine import machine, pin
+from harness.report import result_json, table
+from harness.shapes import DENSITIES, SETS, Layer
+from peers import PEERS, Missing
 
-from prunus import kernels
-
-RUNS, SECONDS = 15, 0.02  # timed runs of a layer; each repeats the call for about this long
-SHAPES = (  # (what, input channels, output channels, size, kernel, depthwise)
-    ("3x3 conv, 64 -> 64, 56x56", 64, 64, 56, 3, False),
-    ("3x3 conv, 256 -> 256, 14x14", 256, 256, 14, 3, False),
-    ("1x1 conv, 256 -> 1024, 14x14", 256, 1024, 14, 1, False),
-    ("1x1 conv, 16 -> 32, 56x56", 16, 32, 56, 1, False),
-    ("3x3 depthwise, 64, 56x56", 64, 64, 56, 3, True),
-    ("3x3 depthwise, 512, 14x14", 512, 512, 14, 3, True),
-)
+BLOCKS = ("16x4", "32x4", "4x4", "32x64")
 
 
-def layer(channels: int, out: int, size: int, kernel: int, depthwise: bool) -> tuple[Callable[[], object], int]:
-    """A call that runs one random layer, and its multiply-accumulates."""
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (1, channels, size, size), dtype=np.uint8)
-    w = rng.integers(-127, 128, (out, 1 if depthwise else channels, kernel, kernel), dtype=np.int8)
-    bias = rng.integers(-1000, 1000, out, dtype=np.int32)
-    requant = kernels.Requant.f32(np.full(out, 1e-3, np.float32))
-    output = kernels.Output("u8", 128)
-    function = kernels.depthwise2d if depthwise else kernels.conv2d
-    pad = kernel // 2
-
-    def call() -> object:
-        return function(x, w, bias, requant, output, x_zero_point=128, pads=(pad,) * 4)
-
-    return call, w.size * size * size
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", action="append", choices=sorted(SETS), help="default: all of them")
+    parser.add_argument("--layer", action="append", help="only layers of this name")
+    parser.add_argument("--engine", action="append", choices=list(PEERS), help="default: all that are installed")
+    parser.add_argument("--density", action="append", type=float, help=f"of our weights; default: {DENSITIES}")
+    parser.add_argument("--block", action="append", choices=BLOCKS, help="default: 16x4 and 32x4")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--out", type=Path, help="a JSON file for everything that was measured")
+    return parser.parse_args(words)
 
 
-def rates(call: Callable[[], object], macs: int) -> tuple[float, float, float]:
-    """(median, lowest, highest) in 10^9 multiply-accumulates per second."""
-    start = time.perf_counter()
-    call()
-    repeats = max(1, round(SECONDS / (time.perf_counter() - start)))
-    found = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        found.append(macs * repeats / (time.perf_counter() - start) / 1e9)
-    return statistics.median(found), min(found), max(found)
+def variants(densities: Sequence[float], blocks: Sequence[str]) -> list[Variant]:
+    """Dense once, and every lower density with every block."""
+    shapes = [tuple(map(int, block.split("x"))) for block in blocks]
+    sparse = [Variant(d, (rows, columns)) for d in densities if d < 1 for rows, columns in shapes]
+    return [Variant()] * (1 in densities) + sparse
 
 
-def main() -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    print(f"{cpu}, one thread; portable kernels as built for this installation")
-    for what, *shape in SHAPES:
-        median, low, high = rates(*layer(*shape))
-        print(f"{what:<32} {median:6.2f} GMAC/s  ({low:.2f} to {high:.2f})", flush=True)
+def engines(names: Sequence[str]) -> dict[str, ModuleType]:
+    """Those that are here; says of the others what they lack."""
+    found = {}
+    for name in names:
+        try:
+            PEERS[name].version()
+        except Missing as reason:
+            print(f"skipped: {name}: {reason}")
+        else:
+            found[name] = PEERS[name]
+    return found
+
+
+def chosen(sets: Sequence[str] | None, names: Sequence[str] | None) -> list[tuple[str, Layer]]:
+    return [
+        (set_name, layer)
+        for set_name in sets or SETS
+        for layer in SETS[set_name]
+        if names is None or layer.name in names
+    ]
+
+
+def main() -> int:
+    options = parse()
+    here = machine(pin())
+    print("\n".join(here.lines()))
+    try:
+        limit: Limit | None = Limit()
+    except NoLimit as reason:
+        limit = None
+        print(f"skipped: shares of the limit: {reason}")
+    contest = Contest(
+        engines(options.engine or list(PEERS)),
+        variants(options.density or DENSITIES, options.block or BLOCKS[:2]),
+        options.rounds,
+    )
+    results: list[LayerTimes] = []
+    for set_name, layer in chosen(options.set, options.layer):
+        results.append(contest.run(set_name, layer))
+        print("\n".join(table(results[-1], limit, header=len(results) == 1)), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(result_json(here, limit, results), indent=1) + "\n", encoding="utf-8")
+    return 0 if results else 2
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

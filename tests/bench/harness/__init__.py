@@ -1,0 +1,1 @@
+"""What every benchmark shares: the layers, the random problems, interleaved rounds, intervals, the machine."""
