@@ -120,6 +120,17 @@ inline __m256i interleave_channels(__m256i packed) {
   return _mm256_shuffle_epi8(packed, order);
 }
 
+// Registers of 32 consecutive values in fours, as pack leaves them, to their order.
+inline __m256i consecutive(__m256i packed) {
+  return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+// 16 requantized channels of one pixel.
+inline void store_rows(const Output &output, __m256i low, __m256i high, Act *y) {
+  const __m256i bytes = consecutive(output.pack(low, high, low, high));
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(y), _mm256_castsi256_si128(bytes));
+}
+
 inline __m256i load(const void *p) { return _mm256_loadu_si256(static_cast<const __m256i *>(p)); }
 
 // One 32-bit word in all lanes.
