@@ -1,0 +1,324 @@
+#include "network/lower.h"
+
+#include <algorithm>
+#include <string>
+
+#include "network/builder.h"
+#include "network/conv.h"
+#include "network/elementwise.h"
+#include "network/portable.h"
+#include "network/relayout.h"
+#include "network/types.h"
+
+namespace prunus {
+namespace {
+
+constexpr std::int32_t kRowsForVectors = 4;  // from so many rows on, 16 rows at a time are faster than one at a time
+
+const char *kind_of(const Operator &op) {
+  static constexpr const char *kNames[] = {"conv2d",    "gemm",    "binary",    "concat", "requantize",
+                                           "maxpool2d", "avgpool2d", "lut",     "softmax", "slice",
+                                           "transpose", "resize_nearest", "reshape", "quantize", "dequantize"};
+  if (const auto *conv = std::get_if<Conv>(&op); conv && conv->depthwise) return "depthwise2d";
+  if (const auto *binary = std::get_if<Binary>(&op)) return binary->mul ? "mul" : "add";
+  return kNames[op.index()];
+}
+
+bool moves_no_pixel(const prunus_window &w) {
+  return w.kernel_h == 1 && w.kernel_w == 1 && w.pad_top == 0 && w.pad_left == 0;
+}
+
+}  // namespace
+
+Lowering::Lowering(Plan &plan) : plan_(plan), zero_(zero_points(plan.definition)), known_(plan.definition.tensors.size()) {}
+
+void Lowering::run() {
+  lower_inputs();
+  const auto &nodes = plan_.definition.nodes;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    node_ = static_cast<std::int32_t>(i);
+    std::visit([&](const auto &op) { lower_op(nodes[i], op); }, nodes[i].op);
+  }
+  node_ = -1;
+  lower_outputs();
+}
+
+// -- values ----------------------------------------------------------------------------------------------------------
+
+const prunus_tensor &Lowering::tensor(std::int32_t id) const {
+  return plan_.definition.tensors[static_cast<std::size_t>(id)];
+}
+
+Geometry Lowering::image_of(std::int32_t id) const {
+  const prunus_tensor &t = tensor(id);
+  Geometry g;
+  if (t.rank != 3 && t.rank != 4) return g;
+  g.images = t.shape[0];
+  g.channels = t.shape[1];
+  g.height = t.rank == 4 ? t.shape[2] : 1;
+  g.width = t.shape[t.rank - 1];
+  return g;
+}
+
+// Where all dimensions behind the channels are 1, the channels are the last ones.
+Geometry Lowering::rows_of(std::int32_t id) const {
+  const prunus_tensor &t = tensor(id);
+  const bool no_pixels = t.rank > 2 && std::all_of(t.shape + 2, t.shape + t.rank, [](std::int32_t d) { return d == 1; });
+  Geometry g;
+  g.channels = no_pixels ? t.shape[1] : t.shape[t.rank - 1];
+  g.height = 1;
+  g.width = g.pitch = static_cast<std::int32_t>(elements(t) / g.channels);
+  return g;
+}
+
+std::int32_t Lowering::find(std::int32_t tensor, Layout layout) const {
+  for (std::int32_t id : known_[static_cast<std::size_t>(tensor)]) {
+    const Value &v = plan_.value(id);
+    if (v.layout == layout && v.flip == 0 && v.output < 0) return id;
+  }
+  return -1;
+}
+
+std::int32_t Lowering::make(std::int32_t id, Layout layout) {
+  const auto index = static_cast<std::int32_t>(plan_.values.size());
+  Value value;
+  value.tensor = id;
+  value.layout = layout;
+  value.elements = elements(tensor(id));
+  value.element_bytes = tensor(id).element == PRUNUS_ELEMENT_F32 ? 4 : 1;
+  value.fill = static_cast<Act>(zero_[static_cast<std::size_t>(id)]);
+  if (layout == Layout::rows) value.geometry = rows_of(id);
+  if (layout == Layout::image) value.geometry = image_of(id);
+  plan_.values.push_back(std::move(value));
+  parent_.push_back(index);
+  if (layout != Layout::phases) known_[static_cast<std::size_t>(id)].push_back(index);
+  return index;
+}
+
+void Lowering::add(std::unique_ptr<Step> step, const char *kind) {
+  step->info.node = node_;
+  step->info.kind = kind;
+  plan_.steps.push_back(std::move(step));
+}
+
+std::int32_t Lowering::flat(std::int32_t id) {
+  if (const std::int32_t found = find(id, Layout::flat); found >= 0) return found;
+  const std::int32_t from = known_[static_cast<std::size_t>(id)].front(), to = make(id, Layout::flat);
+  switch (plan_.value(from).layout) {
+    case Layout::image: add(image_to_flat(from, to), "image_to_flat"); break;
+    case Layout::rows: add(rows_to_flat(from, to), "rows_to_flat"); break;
+    default: add(flat_to_flat(from, to), "copy");  // a caller's array of the other signedness
+  }
+  return to;
+}
+
+std::int32_t Lowering::padded(std::int32_t id) {
+  const std::int32_t from = flat(id);
+  if (!plan_.value(from).external()) return from;
+  const std::int32_t to = make(id, Layout::flat);
+  add(flat_to_flat(from, to), "copy");
+  auto &known = known_[static_cast<std::size_t>(id)];
+  std::swap(*std::find(known.begin(), known.end(), from), known.back());  // the better one is found first
+  return to;
+}
+
+std::int32_t Lowering::rows(std::int32_t id) {
+  if (const std::int32_t found = find(id, Layout::rows); found >= 0) return found;
+  std::int32_t from = known_[static_cast<std::size_t>(id)].front();
+  if (plan_.value(from).layout != Layout::flat) from = flat(id);
+  const std::int32_t to = make(id, Layout::rows);
+  add(flat_to_rows(from, to), "flat_to_rows");
+  return to;
+}
+
+std::int32_t Lowering::image(std::int32_t id) {
+  if (const std::int32_t found = find(id, Layout::image); found >= 0) return found;
+  std::int32_t from = known_[static_cast<std::size_t>(id)].front();
+  if (plan_.value(from).layout != Layout::flat) from = flat(id);
+  const std::int32_t to = make(id, Layout::image);
+  add(flat_to_image(from, to), "flat_to_image");
+  return to;
+}
+
+std::int32_t Lowering::in_layout(std::int32_t id, Layout layout) {
+  return layout == Layout::image ? image(id) : layout == Layout::rows ? rows(id) : flat(id);
+}
+
+Layout Lowering::common_layout(const Node &node) const {
+  for (Layout layout : {Layout::image, Layout::rows})
+    for (std::int32_t x : node.inputs)
+      if (find(x, layout) >= 0) return layout;
+  return Layout::flat;
+}
+
+// -- windows and pitches ---------------------------------------------------------------------------------------------
+
+std::int32_t Lowering::root(std::int32_t id) {
+  while (parent_[static_cast<std::size_t>(id)] != id) id = parent_[static_cast<std::size_t>(id)];
+  return id;
+}
+
+void Lowering::join(std::int32_t a, std::int32_t b) {
+  a = root(a), b = root(b);
+  parent_[static_cast<std::size_t>(std::max(a, b))] = std::min(a, b);
+}
+
+std::vector<std::int32_t> Lowering::pitch_classes() {
+  std::vector<std::int32_t> roots;
+  for (std::size_t i = 0; i < parent_.size(); ++i) roots.push_back(root(static_cast<std::int32_t>(i)));
+  return roots;
+}
+
+std::vector<Tap> Lowering::windowed(std::int32_t id, prunus_window window, std::int32_t y, Act fill, std::int32_t &x) {
+  const Geometry out = image_of(plan_.value(y).tensor);
+  if (out.height == 1) window.stride_h = 1;  // there is nothing to step to
+  if (out.width == 1) window.stride_w = 1;
+  x = image(id);
+  std::vector<Phase> phases;
+  std::vector<Tap> taps = taps_of(window, window.stride_h, window.stride_w, phases);
+  const auto compare = [](auto member) { return [=](const Tap &a, const Tap &b) { return a.*member < b.*member; }; };
+  const auto [top, bottom] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::row));
+  const auto [left, right] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::column));
+  const bool strided = window.stride_h > 1 || window.stride_w > 1;
+  const Geometry in = value(x).geometry;
+  const std::int32_t height = strided ? (in.height + window.stride_h - 1) / window.stride_h : in.height;
+  const std::int32_t width = strided ? (in.width + window.stride_w - 1) / window.stride_w : in.width;
+  const Halo halo{std::max(0, -top->row), std::max(0, -left->column), std::max(0, out.height + bottom->row - height),
+                  std::max(0, out.width + right->column - width)};
+  const bool bordered = halo.top || halo.left || halo.bottom || halo.right;
+  if (strided || (bordered && value(x).fill != fill)) {
+    const std::int32_t from = x;
+    x = make(id, Layout::phases);
+    Value &v = value(x);
+    v.geometry = in;
+    v.geometry.channels = static_cast<std::int32_t>(phases.size()) * in.quads() * kQuad;
+    v.geometry.height = height;
+    v.geometry.width = width;
+    v.stride_h = window.stride_h;
+    v.stride_w = window.stride_w;
+    v.phases = phases;
+    v.fill = fill;
+    add(image_to_phases(from, x), "phases");
+  }
+  Value &v = value(x);
+  v.halo = {std::max(v.halo.top, halo.top), std::max(v.halo.left, halo.left), std::max(v.halo.bottom, halo.bottom),
+            std::max(v.halo.right, halo.right)};
+  v.reads.push_back({out.height, bottom->row, right->column});
+  join(x, y);
+  return taps;
+}
+
+// -- operators -------------------------------------------------------------------------------------------------------
+
+void Lowering::lower_inputs() {
+  const auto &inputs = plan_.definition.inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const std::int32_t id = make(inputs[i], Layout::flat);
+    value(id).input = static_cast<std::int32_t>(i);
+    value(id).flip = flip_of(plan_.tensors[static_cast<std::size_t>(inputs[i])].element);
+  }
+}
+
+void Lowering::lower_outputs() {
+  const auto &outputs = plan_.definition.outputs;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto &known = known_[static_cast<std::size_t>(outputs[i])];
+    if (known.empty()) throw Failure(PRUNUS_E_STATE, "output " + std::to_string(i) + " is never computed");
+    const std::int32_t from = known.front(), to = make(outputs[i], Layout::flat);
+    value(to).output = static_cast<std::int32_t>(i);
+    value(to).flip = flip_of(plan_.tensors[static_cast<std::size_t>(outputs[i])].element);
+    switch (plan_.value(from).layout) {
+      case Layout::image: add(image_to_flat(from, to), "output"); break;
+      case Layout::rows: add(rows_to_flat(from, to), "output"); break;
+      default: add(flat_to_flat(from, to), "output");
+    }
+  }
+}
+
+void Lowering::lower_matrix(const Node &node, const LinearLayer &layer, std::int32_t rows_count) {
+  if (rows_count >= kRowsForVectors) {
+    const std::int32_t x = rows(node.inputs[0]);
+    const std::int32_t y = make(node.output, Layout::rows);
+    value(x).reads.push_back({1, 0, 0});
+    add(conv_step(x, y, layer, {Tap{0, 0, 0}}), kind_of(node.op));
+    return;
+  }
+  const std::int32_t x = padded(node.inputs[0]);
+  const std::int32_t y = make(node.output, Layout::flat);
+  for (std::int32_t row = 0; row < rows_count; ++row) add(gemv_step(x, y, layer, row), kind_of(node.op));
+}
+
+void Lowering::lower_op(const Node &node, const Conv &op) {
+  const prunus_conv2d_args &args = op.args;
+  const LinearLayer layer = linear_layer(op);
+  if (args.in_h == 1 && args.in_w == 1 && args.out_h == 1 && args.out_w == 1 && moves_no_pixel(args.window) && layer.group == 1)
+    return lower_matrix(node, layer, args.batch);
+  const std::int32_t y = make(node.output, Layout::image);
+  std::int32_t x;
+  std::vector<Tap> taps = windowed(node.inputs[0], args.window, y, static_cast<Act>(args.x.zero_point), x);
+  const bool depthwise = layer.group == layer.in_c && layer.out_c == layer.in_c;
+  add((depthwise ? depthwise_step : conv_step)(x, y, layer, std::move(taps)), kind_of(node.op));
+}
+
+void Lowering::lower_op(const Node &node, const Gemm &op) {
+  const Geometry g = rows_of(node.inputs[0]), out = rows_of(node.output);
+  if (g.channels != op.args.in_c || out.channels != op.args.out_c) return lower_portable(node);  // [.., 1] after pixels
+  lower_matrix(node, linear_layer(op), op.args.rows);
+}
+
+void Lowering::lower_op(const Node &node, const Binary &op) {
+  const bool alike = same_shape(tensor(node.inputs[0]), tensor(node.inputs[1]));
+  if (!alike) return lower_portable(node);
+  const Layout layout = common_layout(node);
+  const std::int32_t a = in_layout(node.inputs[0], layout), b = in_layout(node.inputs[1], layout);
+  const std::int32_t y = make(node.output, layout);
+  join(a, b), join(a, y);
+  add(binary_step(a, b, y, op), kind_of(node.op));
+}
+
+void Lowering::lower_op(const Node &node, const Requantize &op) {
+  const Layout layout = common_layout(node);
+  const std::int32_t x = in_layout(node.inputs[0], layout), y = make(node.output, layout);
+  join(x, y);
+  add(requantize_step(x, y, op), kind_of(node.op));
+}
+
+void Lowering::lower_op(const Node &node, const Lut &op) {
+  const Layout layout = common_layout(node);
+  const std::int32_t x = in_layout(node.inputs[0], layout), y = make(node.output, layout);
+  join(x, y);
+  add(lut_step(x, y, op), kind_of(node.op));
+}
+
+void Lowering::lower_op(const Node &node, const Reshape &) {
+  const std::int32_t x = node.inputs[0];
+  auto &known = known_[static_cast<std::size_t>(node.output)];
+  const auto same = [](const Geometry &a, const Geometry &b) {
+    return a.images == b.images && a.channels == b.channels && a.height == b.height && a.width == b.width;
+  };
+  const bool fills_agree = zero_[static_cast<std::size_t>(x)] == zero_[static_cast<std::size_t>(node.output)];
+  if (const std::int32_t id = find(x, Layout::image); id >= 0 && fills_agree && same(image_of(node.output), value(id).geometry))
+    known.push_back(id);
+  if (const std::int32_t id = find(x, Layout::rows); id >= 0 && same(rows_of(node.output), value(id).geometry))
+    known.push_back(id);
+  if (known.empty()) known.push_back(flat(x));
+}
+
+void Lowering::lower_op(const Node &node, const Concat &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const MaxPool &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const AvgPool &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Softmax &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Slice &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Transpose &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Resize &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Quantize &) { lower_portable(node); }
+void Lowering::lower_op(const Node &node, const Dequantize &) { lower_portable(node); }
+
+void Lowering::lower_portable(const Node &node) {
+  std::vector<std::int32_t> xs;
+  for (std::int32_t x : node.inputs) xs.push_back(flat(x));
+  const std::int32_t y = make(node.output, Layout::flat);
+  add(portable_step(std::move(xs), y, node), kind_of(node.op));
+}
+
+}  // namespace prunus

@@ -1,0 +1,53 @@
+// One thing that a plan does in a run: a kernel over a tensor, or a change of layout.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "network/value.h"
+#include "select/select.h"
+
+namespace prunus {
+
+class Plan;
+
+// Where the bytes of a run are.
+struct Memory {
+  const Plan &plan;
+  Act *arena;
+  const void *const *inputs;
+  void *const *outputs;
+
+  // The begin of a value. Steps write to their outputs and the arena only.
+  Act *at(std::int32_t value) const;
+};
+
+// What `describe` says of a step.
+struct StepInfo {
+  std::int32_t node = -1;  // operator of the definition; -1: a change of layout
+  std::string kind, kernel;
+  double density = 1;  // share of weights that are not zero
+  double predicted_seconds = 0, timed_seconds = 0;  // 0: not known
+  std::vector<Candidate> losers;
+};
+
+// Work is cut into units, numbered so that neighbours share cached data; any number of them may run at once.
+class Step {
+ public:
+  Step(std::vector<std::int32_t> reads, std::int32_t writes) : reads(std::move(reads)), writes(writes) {}
+  virtual ~Step() = default;
+  Step(const Step &) = delete;
+  Step &operator=(const Step &) = delete;
+
+  // Packs weights and counts units, once the geometry of all values is known.
+  virtual void prepare(const Plan &plan) = 0;
+  virtual void run(const Memory &memory, std::int64_t begin, std::int64_t end) const = 0;
+
+  std::vector<std::int32_t> reads;  // values
+  std::int32_t writes;
+  std::int64_t units = 1;
+  StepInfo info;
+};
+
+}  // namespace prunus
