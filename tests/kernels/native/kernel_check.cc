@@ -4,7 +4,9 @@
 //
 // For another machine: add -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
 // -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static
-// and run it with qemu-aarch64 -cpu max. With sanitizers: add -DCMAKE_CXX_FLAGS=-fsanitize=address,undefined.
+// and run it with qemu-aarch64 -cpu max. For avxvnni and amx on a machine that has AVX512-VNNI only: add
+// -DPRUNUS_STAND_INS=ON, which compiles the same sources for 256-bit AVX512-VNNI (the same products, another encoding)
+// and for emulated tiles (amx/tile.h). With sanitizers: add -DCMAKE_CXX_FLAGS=-fsanitize=address,undefined.
 //
 // Options: --cases N (of every kernel, 300), --seed S, --isa NAME, --kernel NAME (a part of it will do), --case I (only
 // this one, as a failure names it), --fault weight|halo|write|read (a seeded fault: the check must fail).
@@ -48,10 +50,18 @@ void on_fault(int) {
   _exit(1);
 }
 
+// Whether this machine runs the kernels of `isa` as they were built.
+bool runs_here(std::string_view isa) {
+#if PRUNUS_STAND_INS
+  if (isa == "avxvnni" || isa == "amx") return usable("avx512vnni");
+#endif
+  return usable(isa);
+}
+
 bool wanted(const Options &options, std::string_view isa, const std::string &name) {
   if (!options.isa.empty() && options.isa != isa) return false;
   if (name.find(options.kernel) == name.npos) return false;
-  if (usable(isa)) return true;
+  if (runs_here(isa)) return true;
   std::printf("%-24s skipped: this machine has no %s\n", name.c_str(), std::string(isa).c_str());
   return false;
 }
@@ -141,7 +151,7 @@ int main(int argc, char **argv) {
       return 2;
     }
   std::printf("%s\n", cpu_description().c_str());
-  if (!options.isa.empty() && !usable(options.isa)) {
+  if (!options.isa.empty() && !runs_here(options.isa)) {
     std::printf("this machine has no %s\n", options.isa.c_str());
     return 3;
   }
