@@ -19,7 +19,9 @@ bool copy_block(const Matrix &matrix, std::int32_t rows, std::int32_t g, std::in
   return nonzero;
 }
 
-void pack(const Matrix &matrix, std::int32_t rows, bool keep_zeros, Packed &packed) {
+enum class Keep { nonzero, nonzero_pairs, all };
+
+void pack(const Matrix &matrix, std::int32_t rows, Keep keep, Packed &packed) {
   packed = {};
   packed.rows = rows;
   packed.groups = (matrix.out_c + rows - 1) / rows;
@@ -27,9 +29,13 @@ void pack(const Matrix &matrix, std::int32_t rows, bool keep_zeros, Packed &pack
   Aligned<std::int8_t> block(static_cast<std::size_t>(rows) * kQuad);
   for (std::int32_t g = 0; g < packed.groups; ++g) {
     for (std::int32_t k = 0; k < matrix.quads; ++k) {
-      if (!copy_block(matrix, rows, g, k, block.data()) && !keep_zeros) continue;
+      if (!copy_block(matrix, rows, g, k, block.data()) && keep != Keep::all) continue;
       packed.offset.push_back(matrix.offset[k]);
       packed.value.insert(packed.value.end(), block.begin(), block.end());
+    }
+    if (keep == Keep::nonzero_pairs && packed.offset.size() % 2 == 1) {
+      packed.offset.push_back(std::int32_t{packed.offset.back()});
+      packed.value.resize(packed.value.size() + block.size(), 0);
     }
     packed.begin.push_back(static_cast<std::int32_t>(packed.offset.size()));
   }
@@ -37,9 +43,17 @@ void pack(const Matrix &matrix, std::int32_t rows, bool keep_zeros, Packed &pack
 
 }  // namespace
 
-void pack_blocks(const Matrix &matrix, std::int32_t rows, Packed &packed) { pack(matrix, rows, false, packed); }
+void pack_blocks(const Matrix &matrix, std::int32_t rows, Packed &packed) {
+  pack(matrix, rows, Keep::nonzero, packed);
+}
 
-void pack_all(const Matrix &matrix, std::int32_t rows, Packed &packed) { pack(matrix, rows, true, packed); }
+void pack_block_pairs(const Matrix &matrix, std::int32_t rows, Packed &packed) {
+  pack(matrix, rows, Keep::nonzero_pairs, packed);
+}
+
+void pack_all(const Matrix &matrix, std::int32_t rows, Packed &packed) {
+  pack(matrix, rows, Keep::all, packed);
+}
 
 void pack_taps(const DepthwiseMatrix &matrix, Packed &packed) {
   packed = {};

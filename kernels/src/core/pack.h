@@ -12,7 +12,10 @@ namespace prunus {
 // begin[groups + 1], offset[blocks], value[blocks][rows][4].
 void pack_blocks(const Matrix &matrix, std::int32_t rows, Packed &packed);
 
-// As above with every quad in the list, zeros and all: offset repeats Matrix::offset per group.
+// As pack_blocks, an even number of blocks per group: the last of an odd number is followed by zeros at its own offset.
+void pack_block_pairs(const Matrix &matrix, std::int32_t rows, Packed &packed);
+
+// As pack_blocks with every quad in the list, zeros and all: offset repeats Matrix::offset per group.
 void pack_all(const Matrix &matrix, std::int32_t rows, Packed &packed);
 
 // offset[taps] as given, value[quads][taps][4]; channels behind the last are zeros. `begin` stays empty.

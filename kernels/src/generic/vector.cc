@@ -5,6 +5,7 @@
 
 #include "core/kernel.h"
 #include "generic/epilogue.h"
+#include "generic/vector.h"
 
 namespace prunus::generic {
 namespace {
@@ -149,7 +150,6 @@ void dequantize(const Act *x, float scale, std::int32_t zero, float *y, std::siz
 
 }  // namespace
 
-extern const VectorKernels vector_kernels;
 const VectorKernels vector_kernels = {"generic",  add,        mul,          requantize, lut,       max,     sum,
                                       interleave, deinterleave, stride,     transpose,  quantize,  dequantize};
 
