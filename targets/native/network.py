@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import numpy.typing as npt
 from ... import kernels
 from ...compiler.errors import UnsupportedError
 from ...compiler.integer import graph as ir
+from ...compiler.integer.from_qdq import read_qdq
 from ...compiler.integer.island import run_island
+from ...compiler.model.load import load
+from ...compiler.target import Formats
 from .operators import CALLS
 from .regions import split
 
@@ -97,6 +101,11 @@ class NativeModel:
 def traced(region: ir.Graph) -> tuple[str, ...]:
     """The region's outputs, then every other integer tensor that it computes."""
     return (*region.outputs, *(name for name in region.integer_tensors() if name not in region.outputs))
+
+
+def load_graph(path: Path) -> ir.Graph:
+    """The integer graph of a quantized ONNX file (QDQ), for CPUs."""
+    return read_qdq(load(path), Formats())
 
 
 def _contiguous(tensor: ir.Tensor, array: Array) -> Array:

@@ -19,7 +19,6 @@ from ...compiler.integer import graph as ir
 
 Array = npt.NDArray[Any]
 PREFIX = "prunus_tvm_"
-MAX_RANK = 6  # PRUNUS_MAX_RANK of kernels.h
 
 DTYPE: Mapping[ir.IntType, int] = {"u8": 0, "s8": 1}  # prunus_dtype
 SCHEME: Mapping[ir.Scheme, int] = {"f32": 0, "fixed": 1, "pow2": 2}  # prunus_scheme

@@ -12,6 +12,7 @@ import pytest
 from prunus.compiler.errors import InvalidModelError, ToolError, UnsupportedError, UsageError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.target import Target
+from prunus.targets.native.limits import MAX_RANK
 from prunus.targets.tvm import TvmTarget, build, calls, lower
 from prunus.tests.targets.tvm import float_cases
 
@@ -68,7 +69,7 @@ def test_foreign_domains_are_refused(device):
 
 
 def test_high_ranks_are_refused(device):
-    ones = (1,) * calls.MAX_RANK
+    ones = (1,) * MAX_RANK
     graph = one(ir.QTranspose, [ones], ones, perm=tuple(range(len(ones))))
     assert codes(graph, device) == [("unsupported", "rank-too-high")]
 
