@@ -73,6 +73,11 @@ void reload_coefficients() {
   current = from_cache();
 }
 
+void use_coefficients(Coefficients coefficients) {
+  std::lock_guard lock(guard);
+  current = std::make_shared<const Coefficients>(std::move(coefficients));
+}
+
 std::unique_ptr<Coefficients> load_coefficients(const std::string &path, std::string &why) {
   auto lines = read_cache(path, kKind, why);
   if (!lines) return nullptr;

@@ -35,8 +35,9 @@ struct Coefficients {
 
 // Those of this process: read from the cache at first use.
 std::shared_ptr<const Coefficients> coefficients();
-// Reads the cache again.
+// Reads the cache again; or takes the given ones for the rest of the process.
 void reload_coefficients();
+void use_coefficients(Coefficients coefficients);
 
 Coefficients default_coefficients(std::string_view why);
 // Nothing, and `why`, when the file is none of this machine's.
