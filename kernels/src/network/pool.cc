@@ -22,18 +22,15 @@ void pause_briefly() {
 
 struct prunus_pool {
   explicit prunus_pool(std::int32_t count) {
-    for (std::int32_t i = 1; i < count; ++i) threads.emplace_back([this] { serve(); });
+    try {
+      for (std::int32_t i = 1; i < count; ++i) threads.emplace_back([this] { serve(); });
+    } catch (...) {  // no more threads: those that run must end before their pool does
+      join();
+      throw;
+    }
   }
 
-  ~prunus_pool() {
-    {
-      const std::lock_guard lock(mutex);
-      stop = true;
-      generation.fetch_add(1, std::memory_order_release);
-    }
-    wake.notify_all();
-    for (std::thread &thread : threads) thread.join();
-  }
+  ~prunus_pool() { join(); }
 
   prunus_pool(const prunus_pool &) = delete;
   prunus_pool &operator=(const prunus_pool &) = delete;
@@ -52,12 +49,27 @@ struct prunus_pool {
     }
     wake.notify_all();
     take();
-    while (busy.load(std::memory_order_acquire) != 0) pause_briefly();
+    for (int spin = 0; busy.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < kSpins)
+        pause_briefly();
+      else
+        std::this_thread::yield();
+    }
   }
 
   std::int32_t size() const { return static_cast<std::int32_t>(threads.size()) + 1; }
 
  private:
+  void join() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+      generation.fetch_add(1, std::memory_order_release);
+    }
+    wake.notify_all();
+    for (std::thread &thread : threads) thread.join();
+  }
+
   void take() {
     for (std::int32_t i = next.fetch_add(1, std::memory_order_relaxed); i < count;
          i = next.fetch_add(1, std::memory_order_relaxed))
