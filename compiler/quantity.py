@@ -19,6 +19,7 @@ UNITS: Mapping[str, str] = {
     "power_w": "W",
     "area_mm2": "mm2",
     "usd": "USD",
+    "usd_unit": "USD",
     "lut": "LUT",
     "ff": "FF",
     "dsp": "DSP",
@@ -63,9 +64,11 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a network costs on a device. `combine` says how a total follows from the layers (`opaque`: it does not)."""
+    """What a network costs on a device. `combine` says how a total follows from the layers (`opaque`: it does not).
+    `parts` splits a cost where the model knows how: cost -> part -> quantity, the parts add up to the cost."""
 
     costs: Mapping[str, Quantity]
     layers: tuple[LayerCost, ...] = ()
     combine: Mapping[str, Combine] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: Mapping[str, Mapping[str, Quantity]] = field(default_factory=dict)

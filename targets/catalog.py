@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -88,8 +89,11 @@ def backends() -> Mapping[str, Target]:
 
 
 def resolve(spec: str) -> tuple[Target, Device]:
-    """`[backend:]DEVICE` -> target and device. Raises UsageError with the nearest names for a typo."""
+    """`[backend:]DEVICE`, or `asic:FILE.yaml` -> target and device. Raises UsageError with the nearest names for a
+    typo."""
     backend, _, name = spec.rpartition(":")
+    if name.endswith((".yaml", ".yml")) and backend in ("", "asic"):
+        return _backend("asic"), architecture_device(Path(name))
     known = device_files()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -107,7 +111,26 @@ def resolve(spec: str) -> tuple[Target, Device]:
             code="unknown-backend",
             hint=f"Backends of this device: {', '.join(dict.fromkeys((entry.backend, *entry.backends)))}.",
         )
-    points = entry_points(group=ENTRY_POINTS, name=backend)
+    return _backend(backend), entry.device(backend)
+
+
+def architecture_device(path: Path) -> Device:
+    """An ASIC that the user describes in an architecture file."""
+    from .asic.architecture_file import load_architecture
+
+    architecture = load_architecture(path)
+    return Device(
+        name=architecture.name,
+        kind="asic",
+        backend="asic",
+        title=architecture.title or architecture.name,
+        data={"architecture_file": str(path)},
+    )
+
+
+def _backend(name: str) -> Target:
+    points = entry_points(group=ENTRY_POINTS, name=name)
     if not points:
-        raise ToolError(f"The backend '{backend}' is not installed.", code="missing-backend")
-    return next(iter(points)).load()(), entry.device(backend)
+        raise ToolError(f"The backend '{name}' is not installed.", code="missing-backend")
+    target: Target = next(iter(points)).load()()
+    return target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +52,8 @@ class Layer:
     sparsity: Sparsity = field(default_factory=Sparsity)
     zero_fraction: float = 0.0  # measured share of weights that are exactly zero
     origin: str = ""  # plain name of the ONNX node
+    input_density: float = 1.0  # share of nonzero input elements; measured only when data is given
+    producers: tuple[str, ...] | None = None  # names of the layers whose outputs it reads, "" for a graph input
 
     @property
     def weight_bytes(self) -> int:
@@ -249,11 +251,15 @@ def workload(model: Model) -> Workload:
 
     Densities are measured on the weights. Activations that fuse into their producer cost nothing of their own.
     """
-    layers = []
+    layers: list[Layer] = []
+    made: dict[ir.Value, tuple[str, ...]] = {}  # value -> layers that it comes from, through fused nodes
     for node in model.graph:
-        if node.op_type in _FUSED:
-            continue
-        layer = _READERS.get(node.op_type, _simple("elementwise"))(node)
+        dynamic = [value for value in node.inputs if value is not None and _constant(value) is None]
+        sources = tuple(dict.fromkeys(name for value in dynamic for name in made.get(value, ("",))))
+        reader = _READERS.get(node.op_type, _simple("elementwise")) if node.op_type not in _FUSED else None
+        layer = reader(node) if reader is not None else None
         if layer is not None:
-            layers.append(layer)
+            layers.append(replace(layer, producers=sources))
+            sources = (layer.name,)
+        made |= dict.fromkeys(node.outputs, sources)
     return Workload(tuple(layers))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,28 @@ from ...compiler.target import (
     Progress,
     no_progress,
 )
-from ..network import integer_part, load_network, run_network, save_network
-from .model import Chip, estimate
+from .architecture import Architecture
+from .architecture_file import ArchitectureError, catalogue, load_architecture
+from .model import estimate
 
 __all__ = ["AsicTarget"]
 
 NETWORK = "network.npz"
+
+
+def architecture_of(device: Device) -> Architecture:
+    """The architecture that an ASIC device points to: one of the catalogue, or a file by its path."""
+    if "architecture_file" in device.data:
+        return load_architecture(Path(device.data["architecture_file"]))
+    name = str(device.data.get("architecture", ""))
+    if name not in catalogue():
+        raise ArchitectureError(
+            f"The device '{device.name}' points to no architecture.",
+            code="unknown-architecture",
+            where=f"settings.architecture: {name[:64]}",
+            hint=f"Architectures: {', '.join(catalogue())}.",
+        )
+    return catalogue()[name]
 
 
 class AsicTarget:
@@ -58,7 +73,8 @@ class AsicTarget:
 
     def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
         """Cycles, energy, traffic, area and die cost of each workload."""
-        return [estimate(work, device) for work in works]
+        architecture = architecture_of(device)
+        return [estimate(work, architecture) for work in works]
 
     def check(self, graph: Graph, device: Device) -> list[Finding]:
         """Integer operators run on the chip, float islands on the host."""
@@ -74,11 +90,13 @@ class AsicTarget:
 
     def lower(self, graph: Graph, device: Device, out: Path, progress: Progress = no_progress) -> Artifact:
         """Writes the integer network, the chip's parameters and a per-layer table."""
+        from ..network import integer_part, save_network
+
         progress("Writing the integer network", 0.0)
         part = integer_part(graph)
         save_network(part, out / NETWORK)
         (out / "operators.csv").write_text(_operators(part), encoding="utf-8")
-        chip = {key: value for key, value in asdict(Chip.of(device)).items() if key != "constants"}
+        chip = architecture_of(device).model_dump(mode="json", by_alias=True)
         return Artifact(
             root=out,
             files=(NETWORK, "operators.csv"),
@@ -87,6 +105,8 @@ class AsicTarget:
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Outputs | Emitted:
         """Executes the stored network with the C kernels; returns every integer tensor."""
+        from ..network import load_network, run_network
+
         return run_network(load_network(artifact.root / NETWORK), inputs)
 
 

@@ -1,0 +1,271 @@
+"""Mapping search: every tile, loop order and dataflow of every layer, evaluated at once.
+
+Three loops run over tiles: output positions, input channels, output channels. An operand that the innermost loop does
+not index stays where it is; every other loop fetches it again. So only the innermost loop matters:
+
+    innermost    inputs fetched      weights fetched          outputs visited
+    positions    n_k times           once                     n_c times
+    channels     n_k times           n_positions times        once
+    filters      once                n_positions times        n_c times
+
+Time of a layer, with double buffering: the first tile must be there before the array starts, the last result leaves
+after it stopped, and in between the slowest of array, buffer port and DRAM decides:
+
+    T = first + max(array, buffer, DRAM - first - last) + last        (without double buffering their sum)
+
+More bandwidth lowers terms of T, a larger buffer adds choices: neither can make the best mapping slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from .architecture import Architecture
+from .architecture_file import ArchitectureError
+from .arrays import Demand, demands
+from .problem import Problem
+from .sparsity import Effect, effect
+from .tiles import Floats, Tiles
+
+Order = Literal["positions", "channels", "filters"]
+ORDERS: tuple[Order, ...] = ("positions", "channels", "filters")
+Objective = Literal["latency", "energy", "edp"]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How one layer runs: tile, innermost tile loop and dataflow."""
+
+    tp: int
+    tq: int
+    tc: int
+    tk: int
+    innermost: Order
+    dataflow: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a mapping costs. Bytes are those of one inference."""
+
+    mapping: Mapping
+    cycles: float
+    array_cycles: float
+    buffer_cycles: float
+    dram_cycles: float
+    ramp_cycles: float
+    dram_bytes: tuple[float, float, float]  # inputs, weights, outputs
+    buffer_bytes: tuple[float, float, float]
+    hop_bytes: float
+    register_bytes: float
+
+    @property
+    def bound(self) -> str:
+        """What decides the time: compute, buffer or dram."""
+        times = {"compute": self.array_cycles, "buffer": self.buffer_cycles, "dram": self.dram_cycles}
+        return max(times, key=lambda key: times[key])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best mapping, the next best one, and what no mapping can beat."""
+
+    best: Cost
+    next_best: Cost | None
+    lower_bound_cycles: float
+    evaluated: int
+
+
+@dataclass(frozen=True)
+class Residency:
+    """Which activations are in the buffer from one layer to the next, and so never cross DRAM."""
+
+    inputs: bool = False
+    outputs: bool = False
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time and traffic of every tile under one loop order; bytes of inputs, weights and outputs."""
+
+    cycles: Floats
+    dram_cycles: Floats
+    ramp_cycles: Floats
+    dram_bytes: tuple[Floats, Floats, Floats]
+
+
+class Searcher:
+    """Evaluates one architecture on fixed tiles; the array's demands are computed once for all residencies."""
+
+    def __init__(self, tiles: Tiles, architecture: Architecture, effects: Sequence[Effect] | None = None) -> None:
+        self.tiles, self.architecture = tiles, architecture
+        self.effects = tuple(effects or (effect(each, architecture) for each in tiles.problems))
+        self._port = architecture.per_cycle(architecture.dram.bandwidth) * architecture.dram.efficiency.value
+        self._keeps = {operand for buffer in architecture.buffers for operand in buffer.keeps}
+        speed = np.array([each.time for each in self.effects])[tiles.layer]
+        self._flows = [self._with_skipping(each, speed) for each in demands(tiles, architecture)]
+        self._buffer_cycles = [self._port_cycles(each) for each in self._flows]
+        busy = [np.maximum(f.cycles, b) for f, b in zip(self._flows, self._buffer_cycles, strict=True)]
+        self._flow = np.argmin(np.stack(busy), axis=0)
+        self._busy = np.min(np.stack(busy), axis=0)
+
+    def _with_skipping(self, demand: Demand, speed: Floats) -> Demand:
+        weights = np.array([each.weight_bytes for each in self.effects])[self.tiles.layer]
+        return replace(demand, cycles=np.ceil(demand.cycles * speed), weight_bytes=demand.weight_bytes * weights)
+
+    def _port_cycles(self, demand: Demand) -> Floats:
+        """Cycles of the busiest buffer port."""
+        worst = np.zeros_like(demand.cycles)
+        amounts = {"inputs": demand.input_bytes, "weights": demand.weight_bytes, "outputs": demand.output_bytes}
+        for buffer in self.architecture.buffers:
+            moved = sum((amounts[operand] for operand in buffer.keeps), np.zeros_like(demand.cycles))
+            worst = np.maximum(worst, moved / self.architecture.per_cycle(buffer.bandwidth))
+        return worst
+
+    # -- capacity ---------------------------------------------------------------------------------------------------
+
+    def _fits(self, residency: Residency) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        tiles, bits = self.tiles, self.architecture.array.pe.accumulator_bits
+        whole_input = tiles.g * tiles.c * tiles.h * tiles.w * tiles.input_bits / 8
+        whole_output = tiles.output_sweep * tiles.output_bits / 8
+        weights = np.array([each.weight_bytes for each in self.effects])[tiles.layer]
+        several = tiles.g * tiles.n_positions * tiles.nc * tiles.nk > 1
+        fits = np.ones(len(tiles.layer), bool)
+        for buffer in self.architecture.buffers:
+            twice = np.where(several, 2, 1) if buffer.double_buffered else 1
+            sums = np.where(tiles.nc > 1, bits, np.maximum(tiles.output_bits, self._sum_bits()))
+            need = {
+                "inputs": whole_input if residency.inputs else tiles.input_tile * tiles.input_bits / 8 * twice,
+                "weights": tiles.weight_tile * tiles.weight_bits / 8 * weights * twice,
+                "outputs": tiles.output_tile * sums / 8 + (whole_output if residency.outputs else 0),
+            }
+            used = sum((need[operand] for operand in buffer.keeps), np.zeros(len(fits)))
+            fits &= used <= buffer.size.value
+        if "outputs" not in self._keeps:
+            fits &= tiles.nc == 1
+        return fits
+
+    def _sum_bits(self) -> int:
+        """Width of an output while it is being summed: row-stationary arrays keep partial sums in the buffer."""
+        array = self.architecture.array
+        return array.pe.accumulator_bits if array.kind == "row_stationary" else 1
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, residency: Residency, order: Order) -> Timing:
+        """Time and traffic of every tile under one loop order."""
+        tiles = self.tiles
+        weights = np.array([each.weight_bytes for each in self.effects])[tiles.layer]
+        again_inputs = tiles.nk if order != "filters" or "inputs" not in self._keeps else 1
+        again_weights = tiles.n_positions if order != "positions" or "weights" not in self._keeps else 1
+        visits = tiles.nc if order != "channels" else 1
+        inputs = 0.0 if residency.inputs else tiles.input_sweep * again_inputs * tiles.input_bits / 8
+        sums = 2 * (visits - 1) * self.architecture.array.pe.accumulator_bits
+        outputs = tiles.output_sweep * ((0 if residency.outputs else tiles.output_bits) + sums) / 8
+        moved = (
+            np.zeros(len(tiles.layer)) + inputs,
+            tiles.weight_sweep * again_weights * tiles.weight_bits / 8 * weights,
+            np.zeros(len(tiles.layer)) + outputs,
+        )
+        dram = (moved[0] + moved[1] + moved[2]) / self._port
+        first = tiles.weight_tile * tiles.weight_bits / 8 * weights
+        if not residency.inputs:
+            first = first + tiles.input_tile * tiles.input_bits / 8
+        last = np.zeros(len(dram)) if residency.outputs else tiles.output_tile * tiles.output_bits / 8
+        ramp = np.minimum((first + last) / self._port, dram)
+        doubled = all(buffer.double_buffered for buffer in self.architecture.buffers)
+        body = np.maximum(self._busy, dram - ramp) if doubled else self._busy + dram - ramp
+        return Timing(np.ceil(ramp + body), dram, ramp, moved)
+
+    def search(self, residency: Residency = Residency(), objective: Objective = "latency") -> list[Found | None]:
+        """Per problem the best mapping; None where no tile fits together with the resident activations."""
+        fits = self._fits(residency)
+        runs = {order: self.evaluate(residency, order) for order in ORDERS}
+        scores = np.stack([np.where(fits, self._score(runs[order], objective), np.inf) for order in ORDERS])
+        traffic = np.stack([runs[order].dram_cycles for order in ORDERS])
+        found: list[Found | None] = []
+        for index, (start, stop) in enumerate(zip(self.tiles.first[:-1], self.tiles.first[1:], strict=True)):
+            part, moved = scores[:, start:stop], traffic[:, start:stop]
+            least = part.min()
+            if not np.isfinite(least):
+                found.append(None)
+                continue
+            at = int(np.where(part <= least, moved, np.inf).argmin())
+            best = self._cost(runs, at, start, part.shape[1])
+            rest = np.where(part > least, part, np.inf)
+            second = int(rest.argmin())
+            runner_up = self._cost(runs, second, start, part.shape[1]) if np.isfinite(rest.flat[second]) else None
+            bound = self.lower_bound(index, residency)
+            found.append(Found(best, runner_up, bound, int(np.isfinite(part).sum()) * len(self._flows)))
+        return found
+
+    def _score(self, run: Timing, objective: Objective) -> Floats:
+        if objective == "latency":
+            return run.cycles
+        price = self.architecture.dram.energy.value
+        energy = (run.dram_bytes[0] + run.dram_bytes[1] + run.dram_bytes[2]) * price + self._energy_on_chip()
+        return energy if objective == "energy" else energy * run.cycles
+
+    def _energy_on_chip(self) -> Floats:
+        total = np.zeros(len(self.tiles.layer))
+        for number, flow in enumerate(self._flows):
+            amounts = {"inputs": flow.input_bytes, "weights": flow.weight_bytes, "outputs": flow.output_bytes}
+            spent = flow.hop_bytes * self.architecture.array.pe.hop_energy.value
+            for buffer in self.architecture.buffers:
+                spent = spent + sum(amounts[operand] for operand in buffer.keeps) * buffer.energy.value
+            total = np.where(self._flow == number, spent, total)
+        return total
+
+    def _cost(self, runs: dict[Order, Timing], at: int, start: int, width: int) -> Cost:
+        order, tile = ORDERS[at // width], int(start) + at % width
+        run = runs[order]
+        flow = int(self._flow[tile])
+        demand, t = self._flows[flow], self.tiles
+        return Cost(
+            Mapping(int(t.tp[tile]), int(t.tq[tile]), int(t.tc[tile]), int(t.tk[tile]), order, demand.dataflow),
+            float(run.cycles[tile]),
+            float(demand.cycles[tile]),
+            float(self._buffer_cycles[flow][tile]),
+            float(run.dram_cycles[tile]),
+            float(run.ramp_cycles[tile]),
+            (float(run.dram_bytes[0][tile]), float(run.dram_bytes[1][tile]), float(run.dram_bytes[2][tile])),
+            (float(demand.input_bytes[tile]), float(demand.weight_bytes[tile]), float(demand.output_bytes[tile])),
+            float(demand.hop_bytes[tile]),
+            float(demand.register_bytes[tile]),
+        )
+
+    def lower_bound(self, index: int, residency: Residency) -> float:
+        """Cycles that no mapping can beat: every byte crosses DRAM at least once; the array never does better than its
+        best tile, whatever the buffer holds."""
+        each = self.tiles.problems[index]
+        part = slice(int(self.tiles.first[index]), int(self.tiles.first[index + 1]))
+        array = min(float(flow.cycles[part].min()) for flow in self._flows)
+        moved = each.weights * each.weight_bits / 8 * self.effects[index].weight_bytes
+        moved += 0 if residency.inputs else self._least_inputs(each) * each.input_bits / 8
+        moved += 0 if residency.outputs else each.outputs * each.output_bits / 8
+        return max(array, moved / self._port)
+
+    @staticmethod
+    def _least_inputs(each: Problem) -> int:
+        """Input elements that some output needs: strides wider than the kernel skip some."""
+        rows = min(each.h, each.p * min(each.r, each.stride_h) + max(each.r - each.stride_h, 0))
+        columns = min(each.w, each.q * min(each.s, each.stride_w) + max(each.s - each.stride_w, 0))
+        return each.g * each.c * rows * columns
+
+
+def too_small(architecture: Architecture, problem: Problem) -> ArchitectureError:
+    """The error for a layer of which not even one element of each operand fits."""
+    buffer = min(architecture.buffers, key=lambda each: each.size.value)
+    index = architecture.nodes.index(buffer)
+    return ArchitectureError(
+        f"The buffer '{buffer.name}' is too small for any tile.",
+        code="level-too-small",
+        where=f"{architecture.name}: architecture.nodes[{index}].size",
+        why=f"A window of {problem.r}x{problem.s} with its weights and one output needs more than"
+        f" {buffer.size.value:g} bytes.",
+        hint="Give it a larger size, or let it keep fewer operands.",
+    )
