@@ -9,19 +9,31 @@
 
 #include "core/pack.h"
 #include "neon/epilogue.h"
-#include "neon/words.h"
+#include "neon/registers.h"
 
 namespace prunus::neon {
 namespace {
 
 constexpr int kRows = 4;
 
-// acc[0] and acc[1]: pixels 0, 1 and 2, 3 of the 4 pixels of xa and xb, two blocks' inputs.
-inline void accumulate(int8x16_t xa, int8x16_t wa, int8x16_t xb, int8x16_t wb, int32x4_t *acc) {
-  const int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(xa), vget_low_s8(wa)), vget_low_s8(xb), vget_low_s8(wb));
-  const int16x8_t high = vmlal_high_s8(vmull_high_s8(xa, wa), xb, wb);
-  acc[0] = vpadalq_s16(acc[0], low);
-  acc[1] = vpadalq_s16(acc[1], high);
+// One row of two blocks, 8 pixels: four independent chains, interleaved for cores that issue in order.
+inline void accumulate(const int8x16_t (&xa)[2], int8x16_t wa, const int8x16_t (&xb)[2], int8x16_t wb,
+                       int32x4_t (&acc)[4]) {
+  int16x8_t product[4];
+  product[0] = vmull_s8(vget_low_s8(xa[0]), vget_low_s8(wa));
+  product[1] = vmull_high_s8(xa[0], wa);
+  product[2] = vmull_s8(vget_low_s8(xa[1]), vget_low_s8(wa));
+  product[3] = vmull_high_s8(xa[1], wa);
+  product[0] = vmlal_s8(product[0], vget_low_s8(xb[0]), vget_low_s8(wb));
+  product[1] = vmlal_high_s8(product[1], xb[0], wb);
+  product[2] = vmlal_s8(product[2], vget_low_s8(xb[1]), vget_low_s8(wb));
+  product[3] = vmlal_high_s8(product[3], xb[1], wb);
+  unrolled<4>([&](auto i) { acc[i] = vpadalq_s16(acc[i], product[i]); });
+}
+
+template <int row>
+inline int8x16_t repeat_row(int8x16_t block) {
+  return vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(block), row));
 }
 
 // 8 pixels of one group: sum[r][first] and the next get row r.
@@ -34,11 +46,8 @@ inline void half_vector(const Packed &packed, std::int32_t group, const std::int
   for (std::int32_t b = packed.begin[group]; b < packed.begin[group + 1]; b += 2, w += 2 * kQuad * kRows) {
     const Act *a = x + packed.offset[b], *c = x + packed.offset[b + 1];
     const int8x16_t xa[2] = {vld1q_s8(a), vld1q_s8(a + 16)}, xb[2] = {vld1q_s8(c), vld1q_s8(c + 16)};
-    for (int r = 0; r < kRows; ++r) {
-      const int8x16_t wa = repeat_word(w + kQuad * r), wb = repeat_word(w + kQuad * (kRows + r));
-      accumulate(xa[0], wa, xb[0], wb, &acc[r][0]);
-      accumulate(xa[1], wa, xb[1], wb, &acc[r][2]);
-    }
+    const int8x16_t wa = vld1q_s8(w), wb = vld1q_s8(w + kQuad * kRows);
+    unrolled<kRows>([&](auto row) { accumulate(xa, repeat_row<row>(wa), xb, repeat_row<row>(wb), acc[row]); });
   }
   for (int r = 0; r < kRows; ++r) {
     sum[r][first] = vpaddq_s32(acc[r][0], acc[r][1]);

@@ -5,7 +5,7 @@
 
 #include "core/pack.h"
 #include "neon/epilogue.h"
-#include "neon/words.h"
+#include "neon/registers.h"
 
 namespace prunus::neon {
 namespace {
@@ -21,19 +21,19 @@ inline void widen(int32x4_t *acc, int16x8_t low, int16x8_t high) {
 
 inline void accumulate_pair(const Act *xa, const Act *xb, const std::int8_t *w, int32x4_t (&acc)[kPixels]) {
   const int8x16_t wa = repeat_word(w), wb = repeat_word(w + kQuad);
-  for (int i = 0; i < kRegisters; ++i) {
+  unrolled<kRegisters>([&](auto i) {
     const int8x16_t a = vld1q_s8(xa + 16 * i), b = vld1q_s8(xb + 16 * i);
     const int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(a), vget_low_s8(wa)), vget_low_s8(b), vget_low_s8(wb));
     widen(&acc[4 * i], low, vmlal_high_s8(vmull_high_s8(a, wa), b, wb));
-  }
+  });
 }
 
 inline void accumulate_one(const Act *x, const std::int8_t *w, int32x4_t (&acc)[kPixels]) {
   const int8x16_t weight = repeat_word(w);
-  for (int i = 0; i < kRegisters; ++i) {
+  unrolled<kRegisters>([&](auto i) {
     const int8x16_t a = vld1q_s8(x + 16 * i);
     widen(&acc[4 * i], vmull_s8(vget_low_s8(a), vget_low_s8(weight)), vmull_high_s8(a, weight));
-  }
+  });
 }
 
 void store_f32(const Epilogue &e, std::int32_t channel, const int32x4_t (&acc)[kPixels], std::uint16_t valid, Act *y) {

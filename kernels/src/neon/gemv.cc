@@ -4,7 +4,7 @@
 
 #include "core/pack.h"
 #include "neon/epilogue.h"
-#include "neon/words.h"
+#include "neon/registers.h"
 
 namespace prunus::neon {
 namespace {
@@ -19,13 +19,13 @@ void gemv(const GemvArgs &args) {
     const std::int8_t *w = packed.value.data() + std::ptrdiff_t{kQuad} * kRows * packed.begin[g];
     for (std::int32_t b = packed.begin[g]; b < packed.begin[g + 1]; b += 2, w += 2 * kQuad * kRows) {
       const int8x16_t xa = repeat_word(args.x + packed.offset[b]), xb = repeat_word(args.x + packed.offset[b + 1]);
-      for (int i = 0; i < kRegisters; ++i) {
+      unrolled<kRegisters>([&](auto i) {
         const int8x16_t wa = vld1q_s8(w + 16 * i), wb = vld1q_s8(w + kQuad * kRows + 16 * i);
         const int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(wa), vget_low_s8(xa)), vget_low_s8(wb), vget_low_s8(xb));
         const int16x8_t high = vmlal_high_s8(vmull_high_s8(wa, xa), wb, xb);
         acc[2 * i] = vpadalq_s16(acc[2 * i], low);
         acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], high);
-      }
+      });
     }
     int32x4_t sum[kRegisters];
     for (int i = 0; i < kRegisters; ++i)

@@ -4,7 +4,7 @@
 
 #include "core/pack.h"
 #include "neon/epilogue.h"
-#include "neon/words.h"
+#include "neon/registers.h"
 
 namespace prunus::neondot {
 namespace {

@@ -84,7 +84,6 @@ void run_kernel(const Options &options, std::string_view isa, const std::string 
     return;
   }
   std::printf("%-24s %lld cases agree\n", name.c_str(), static_cast<long long>(end - first));
-  std::fflush(stdout);
 }
 
 Totals run_all(const Options &options) {
@@ -144,6 +143,7 @@ std::string differs(const char *what, std::int64_t i, std::int64_t j, double is,
 }
 
 int main(int argc, char **argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what has been printed survives a fault
   Options options;
   for (int i = 1; i < argc; i += 2)
     if (i + 1 == argc || !set(options, argv[i], argv[i + 1])) {
