@@ -33,28 +33,27 @@ struct Activations {
   std::ptrdiff_t row, vector;
 };
 
-// Sums that wait to be finished: quads x vectors of four channels x 16 pixels.
+// Sums that wait to be finished: some output quads of up to four vectors.
 struct Pending {
   const std::int32_t *sums = nullptr;  // [channels / 16][vectors of a full tile][16][16]
   std::int32_t channel = 0, quads = 0, vectors = 0;
   Act *y = nullptr;
   const std::uint16_t *valid = nullptr;
-  std::int32_t quad = 0, vector = 0;  // the next one
+  std::int32_t quad = 0;  // the next one
 };
 
 // Tiles of kHalves x 16 output channels.
 template <class Scale, int kHalves>
 class Convolution {
  public:
-  explicit Convolution(const ConvArgs &args)
-      : args_(args), output_(Output::of(args.epilogue->zero, args.epilogue->low, args.epilogue->high)) {}
+  explicit Convolution(const ConvArgs &args) : args_(args), output_(*args.epilogue) {}
 
   void run() {
     const tile::Session session;
     for (std::int32_t block = args_.vector_begin; block < args_.vector_end; block += kBlockVectors)
       for (std::int32_t g = args_.group_begin; g < args_.group_end && kQuads * g < args_.y_quads; ++g)
         run_group(g, block, std::min(block + kBlockVectors, args_.vector_end));
-    finish(kQuads * kVectors);
+    finish(kQuads);
   }
 
  private:
@@ -63,12 +62,12 @@ class Convolution {
   static constexpr int kWeightTile = kSumTiles, kPixelTile = kWeightTile + kHalves, kPixelTiles = tile::kTiles - kPixelTile;
 
   void run_group(std::int32_t g, std::int32_t vector, std::int32_t end) {
-    for (; vector < end; vector += kVectors) switch (std::min(end - vector, kVectors)) {
-        case 1: run_tile<1>(g, vector); break;
-        case 2: run_tile<2>(g, vector); break;
-        case 3: run_tile<std::min(3, kVectors)>(g, vector); break;
-        default: run_tile<kVectors>(g, vector);
-      }
+    for (; end - vector >= kVectors; vector += kVectors) run_tile<kVectors>(g, vector);
+    if constexpr (kVectors > 3)
+      if (end - vector == 3) return run_tile<3>(g, vector);
+    if constexpr (kVectors > 2)
+      if (end - vector == 2) return run_tile<2>(g, vector);
+    if (end - vector == 1) run_tile<1>(g, vector);
   }
 
   template <int kCount>
@@ -77,7 +76,7 @@ class Convolution {
     const std::int32_t begin = weights.begin[g] / kStepQuads, steps = weights.begin[g + 1] / kStepQuads - begin;
     const Act *x = args_.x + std::ptrdiff_t{vector} * kVectorBytes;
     const std::int8_t *w = weights.value.data() + std::ptrdiff_t{begin} * kHalves * tile::kBytes;
-    const std::int32_t portion = (kQuads * kVectors + steps) / (steps + 1);
+    const std::int32_t portion = (kQuads + steps) / (steps + 1);
     for_each<kSumTiles>([]<int t>() { tile::zero<t>(); });
     Activations next{};
     if (steps > 0) next = activations<kCount>(x, begin);
@@ -85,10 +84,10 @@ class Convolution {
     for (std::int32_t s = 0; s < steps; ++s, w += kHalves * tile::kBytes) {
       const Activations now = next;
       if (s + 1 < steps) next = activations<kCount>(x, begin + s + 1);
-      for_each<kCount>([&]<int v>() { multiply<v>(w, now); });
+      for_each<kCount>([=]<int v>() { multiply<v>(w, now); });
       finish(portion);
     }
-    finish(kQuads * kVectors);
+    finish(kQuads);
     put_off<kCount>(g, vector);
   }
 
@@ -135,29 +134,27 @@ class Convolution {
                 .valid = args_.valid + vector};
   }
 
-  // Requantizes and stores up to `count` vectors of 16 pixels of an output quad.
+  // Requantizes and stores up to `count` output quads.
   void finish(std::int32_t count) {
-    for (; count > 0 && pending_.quad < pending_.quads; --count) {
-      finish_one();
-      if (++pending_.vector == pending_.vectors) {
-        pending_.vector = 0;
-        ++pending_.quad;
-      }
-    }
+    for (; count > 0 && pending_.quad < pending_.quads; --count, ++pending_.quad) finish_quad();
   }
 
-  void finish_one() const {
-    constexpr int kTileQuads = kTileChannels / kQuad;
+  void finish_quad() const {
+    constexpr std::int32_t kTileQuads = kTileChannels / kQuad;
+    const Epilogue &e = *args_.epilogue;
     const Pending &p = pending_;
-    const std::int32_t t = p.quad / kTileQuads * kVectors + p.vector, channel = p.channel + p.quad * kQuad;
-    const std::int32_t *sums = p.sums + t * kTileSums + p.quad % kTileQuads * kQuad * kPixels;
-    const auto requantized = [&](int o) {
-      const __m512i bias = _mm512_set1_epi32(args_.epilogue->bias[channel + o]);
-      return Scale(*args_.epilogue, channel + o).apply(_mm512_add_epi32(bias, _mm512_load_si512(sums + o * kPixels)));
-    };
-    const __m512i bytes = output_.narrow(requantized(0), requantized(1), requantized(2), requantized(3));
-    avx512vnni::store_vector(p.y + p.quad * args_.y_plane + p.vector * kVectorBytes,
-                             avx512vnni::transpose_lanes(bytes), p.valid[p.vector], args_.epilogue->zero);
+    const std::int32_t channel = p.channel + p.quad * kQuad;
+    const std::int32_t *sums = p.sums + p.quad / kTileQuads * kVectors * kTileSums + p.quad % kTileQuads * kQuad * kPixels;
+    const Scale scale[kQuad] = {{e, channel}, {e, channel + 1}, {e, channel + 2}, {e, channel + 3}};
+    Act *y = p.y + p.quad * args_.y_plane;
+    for (std::int32_t v = 0; v < p.vectors; ++v, sums += kTileSums, y += kVectorBytes) {
+      const auto requantized = [&](int o) {
+        const __m512i bias = _mm512_set1_epi32(e.bias[channel + o]);
+        return scale[o].apply(_mm512_add_epi32(bias, _mm512_load_si512(sums + o * kPixels)));
+      };
+      const __m512i bytes = output_.narrow(requantized(0), requantized(1), requantized(2), requantized(3));
+      output_.store(y, avx512vnni::transpose_lanes(bytes), p.valid[v]);
+    }
   }
 
   // f.operator()<0>() .. <kCount - 1>: tile numbers are part of the instruction.
