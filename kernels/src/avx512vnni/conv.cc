@@ -40,24 +40,19 @@ struct Tile {
   std::int32_t blocks;
   std::int32_t channel;  // the first of four
   const Epilogue *epilogue;
+  const Output *output;
   Act *y;
   const std::uint16_t *valid;
 };
 
-inline __attribute__((always_inline)) void put(const Tile &tile, const Output &output, int v, __m512i a, __m512i b, __m512i c, __m512i d) {
-  const __m512i zero = _mm512_set1_epi8(static_cast<char>(tile.epilogue->zero));
-  const __m512i bytes = _mm512_mask_mov_epi32(zero, tile.valid[v], transpose_lanes(output.narrow(a, b, c, d)));
-  _mm512_storeu_si512(tile.y + v * kVectorBytes, bytes);
-}
-
 // The integer schemes, out of line: `a` in memory keeps them from taking registers from the loop.
 [[gnu::noinline]] void store_integer(const Tile &tile, int vectors, const __m512i (*a)[kQuad]) {
-  const Epilogue &epilogue = *tile.epilogue;
-  const Output output = Output::of(epilogue.zero, epilogue.low, epilogue.high);
-  const IntegerScale s0(epilogue, tile.channel), s1(epilogue, tile.channel + 1), s2(epilogue, tile.channel + 2),
-      s3(epilogue, tile.channel + 3);
-  for (int v = 0; v < vectors; ++v)
-    put(tile, output, v, s0.apply(a[v][0]), s1.apply(a[v][1]), s2.apply(a[v][2]), s3.apply(a[v][3]));
+  const IntegerScale s0(*tile.epilogue, tile.channel), s1(*tile.epilogue, tile.channel + 1),
+      s2(*tile.epilogue, tile.channel + 2), s3(*tile.epilogue, tile.channel + 3);
+  for (int v = 0; v < vectors; ++v) {
+    const __m512i bytes = tile.output->narrow(s0.apply(a[v][0]), s1.apply(a[v][1]), s2.apply(a[v][2]), s3.apply(a[v][3]));
+    tile.output->store(tile.y + v * kVectorBytes, transpose_lanes(bytes), tile.valid[v]);
+  }
 }
 
 template <int kVectors>
@@ -88,13 +83,16 @@ void run_tile(const Tile &tile) {
     });
     return store_integer(tile, kVectors, memory);
   }
-  const Output output = Output::of(epilogue.zero, epilogue.low, epilogue.high);
+  const Output &output = *tile.output;
   const float *scale = epilogue.scale + tile.channel;
   const __m512 s0 = _mm512_set1_ps(scale[0]), s1 = _mm512_set1_ps(scale[1]), s2 = _mm512_set1_ps(scale[2]),
                s3 = _mm512_set1_ps(scale[3]);
+  Act *const y = tile.y;
+  const std::uint16_t *const valid = tile.valid;
   unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
-    put(tile, output, v, requantize_float(a[v][0], s0), requantize_float(a[v][1], s1), requantize_float(a[v][2], s2),
-        requantize_float(a[v][3], s3));
+    const __m512i bytes = output.narrow(requantize_float(a[v][0], s0), requantize_float(a[v][1], s1),
+                                        requantize_float(a[v][2], s2), requantize_float(a[v][3], s3));
+    output.store(y + v * kVectorBytes, transpose_lanes(bytes), valid[v]);
   });
 }
 
@@ -103,11 +101,10 @@ constexpr RunTile kRunTile[kTileVectors] = {run_tile<1>, run_tile<2>, run_tile<3
 
 // One strip of at most six vectors for some groups. Rows of a group are adjacent output quads; their weights follow
 // each other in `value`, quad by quad.
-void run_strip(const ConvArgs &args, std::int32_t group_begin, std::int32_t group_end, std::int32_t vector,
-               std::int32_t vectors) {
+void run_strip(const ConvArgs &args, const Output &output, std::int32_t vector, std::int32_t vectors) {
   const Packed &weights = *args.weights;
   const std::int32_t quads_per_group = weights.rows / kQuad;
-  for (std::int32_t group = group_begin; group < group_end; ++group) {
+  for (std::int32_t group = args.group_begin; group < args.group_end; ++group) {
     const std::int32_t begin = weights.begin[group], blocks = weights.begin[group + 1] - begin;
     const std::int8_t *value = weights.value.data() + std::ptrdiff_t{begin} * weights.rows * kQuad;
     const std::int32_t first = group * quads_per_group;
@@ -119,6 +116,7 @@ void run_strip(const ConvArgs &args, std::int32_t group_begin, std::int32_t grou
                              .blocks = blocks,
                              .channel = quad * kQuad,
                              .epilogue = args.epilogue,
+                             .output = &output,
                              .y = args.y + quad * args.y_plane + std::ptrdiff_t{vector} * kVectorBytes,
                              .valid = args.valid + vector});
     }
@@ -127,12 +125,13 @@ void run_strip(const ConvArgs &args, std::int32_t group_begin, std::int32_t grou
 
 // Strips of equal width: five and five vectors are faster than six and four.
 void run(const ConvArgs &args) {
+  const Output output(*args.epilogue);
   const std::int32_t vectors = args.vector_end - args.vector_begin;
   const std::int32_t strips = (vectors + kTileVectors - 1) / kTileVectors;
   for (std::int32_t strip = 0; strip < strips; ++strip) {
     const std::int32_t begin = static_cast<std::int32_t>(std::int64_t{vectors} * strip / strips);
     const std::int32_t end = static_cast<std::int32_t>(std::int64_t{vectors} * (strip + 1) / strips);
-    run_strip(args, args.group_begin, args.group_end, args.vector_begin + begin, end - begin);
+    run_strip(args, output, args.vector_begin + begin, end - begin);
   }
 }
 

@@ -49,14 +49,13 @@ struct Plane {
   const Epilogue &epilogue;
   std::int32_t channel;
   Output output;
-  __m512i zero, bias;
+  __m512i bias;
   __m512 scale;
 
   Plane(const Epilogue &e, std::int32_t quad)
       : epilogue(e),
         channel(quad * kQuad),
-        output(Output::of(e.zero, e.low, e.high)),
-        zero(_mm512_set1_epi8(static_cast<char>(e.zero))),
+        output(e),
         bias(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(e.bias + channel)))),
         scale(e.scheme == PRUNUS_F32 ? _mm512_broadcast_f32x4(_mm_loadu_ps(e.scale + channel)) : _mm512_setzero_ps()) {}
 
@@ -68,7 +67,7 @@ struct Plane {
     if (epilogue.scheme != PRUNUS_F32) return store_integer(acc[0], acc[1], acc[2], acc[3], valid, y);
     const __m512i bytes = output.narrow(requantize_float(acc[0], scale), requantize_float(acc[1], scale),
                                         requantize_float(acc[2], scale), requantize_float(acc[3], scale));
-    _mm512_storeu_si512(y, _mm512_mask_mov_epi32(zero, valid, bytes));
+    output.store(y, bytes, valid);
   }
 
   [[gnu::noinline]] void store_integer(__m512i a, __m512i b, __m512i c, __m512i d, std::uint16_t valid, Act *y) const;

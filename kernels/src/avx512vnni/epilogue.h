@@ -46,30 +46,44 @@ static inline __m512i requantize_float(__m512i acc, __m512 scale) {
   return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
 }
 
-// The output type of an operator. Saturation to int16 on the way changes nothing: the result is clipped to a byte.
-struct Output {
-  __m512i zero;       // int16
-  __m512i low, high;  // bytes
-
-  static inline Output of(std::int32_t zero, std::int32_t low, std::int32_t high) {
-    return {_mm512_set1_epi16(static_cast<short>(zero)), _mm512_set1_epi8(static_cast<char>(low)),
-            _mm512_set1_epi8(static_cast<char>(high))};
-  }
-
-  // Four vectors of requantized values to bytes: lane i of the result has lane i of a, b, c and d one after another.
-  inline __m512i narrow(__m512i a, __m512i b, __m512i c, __m512i d) const {
-    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
-    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
-    return clip(_mm512_packus_epi16(ab, cd));
-  }
-
-  inline __m512i clip(__m512i bytes) const { return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high); }
-};
-
 // Transposes 4 x 4 bytes within each lane.
 static inline __m512i transpose_lanes(__m512i bytes) {
-  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order));
+  alignas(kVectorBytes) static constexpr std::uint8_t kOrder[kVectorBytes] = {
+      0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+      0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+  return _mm512_shuffle_epi8(bytes, _mm512_load_si512(kOrder));
 }
+
+// The output type of an operator. Saturation to int16 on the way changes nothing: the result is clipped to a byte.
+// Branches that always go one way cost nothing where vector instructions are the limit.
+struct Output {
+  __m512i zero_words, zero_bytes, low, high;
+  bool shifted, clipped;
+
+  Output(std::int32_t zero, std::int32_t low_byte, std::int32_t high_byte)
+      : zero_words(_mm512_set1_epi16(static_cast<short>(zero))),
+        zero_bytes(_mm512_set1_epi8(static_cast<char>(zero))),
+        low(_mm512_set1_epi8(static_cast<char>(low_byte))),
+        high(_mm512_set1_epi8(static_cast<char>(high_byte))),
+        shifted(zero != 0),
+        clipped(low_byte > kActLow || high_byte < kActHigh) {}
+  explicit Output(const Epilogue &e) : Output(e.zero, e.low, e.high) {}
+
+  // Four vectors of requantized values to bytes: lane i of the result has lane i of a, b, c and d one after another.
+  [[gnu::always_inline]] __m512i narrow(__m512i a, __m512i b, __m512i c, __m512i d) const {
+    __m512i ab = _mm512_packs_epi32(a, b), cd = _mm512_packs_epi32(c, d);
+    if (shifted) {
+      ab = _mm512_adds_epi16(ab, zero_words);
+      cd = _mm512_adds_epi16(cd, zero_words);
+    }
+    const __m512i bytes = _mm512_packus_epi16(ab, cd);
+    return clipped ? _mm512_min_epu8(_mm512_max_epu8(bytes, low), high) : bytes;
+  }
+
+  // 16 pixels of a quad; where a bit of `valid` is 0, the zero point.
+  [[gnu::always_inline]] void store(Act *y, __m512i bytes, std::uint16_t valid) const {
+    _mm512_storeu_si512(y, _mm512_mask_mov_epi32(zero_bytes, valid, bytes));
+  }
+};
 
 }  // namespace prunus::avx512vnni

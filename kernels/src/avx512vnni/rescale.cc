@@ -24,7 +24,7 @@ inline __m512i round_float(__m512 value) {
   return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(32768.0f)));
 }
 
-Output output_of(const Rescale &r) { return Output::of(r.y_zero, r.low, r.high); }
+Output output_of(const Rescale &r) { return Output(r.y_zero, r.low, r.high); }
 
 // y = f(a, b) for 16 values of int32 each
 template <class F>
