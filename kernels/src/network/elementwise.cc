@@ -57,33 +57,84 @@ class ElementwiseStep : public Step {
   bool halo_stays_ = false;  // the operator turns the halo of its inputs into that of its output
 };
 
-class BinaryStep final : public ElementwiseStep {
+// Addition or multiplication of runs of bytes.
+class BinaryKernel {
  public:
-  BinaryStep(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op) : ElementwiseStep({a, b}, y), mul_(op.mul) {
+  explicit BinaryKernel(const Binary &op) : mul_(op.mul) {
     const RescaleArgs first = rescale_of(op.epilogue, 0, op.args.a);
     rescale_ = first.args;
     rescale_.b_zero = op.args.b.zero_point;
-    safe_ = first.safe;
     if (mul_) {
       safe_ = op.epilogue.scheme != PRUNUS_F32 || rescale_.scale[0] < 32768.0f;  // 255 * 255 * 2^15 < 2^31
-    } else {
-      const Rescale second = rescale_of(op.epilogue, 1, op.args.b).args;
-      rescale_.scale[1] = second.scale[0];
-      rescale_.multiplier[1] = second.multiplier[0];
-      rescale_.shift[1] = second.shift[0];
-      safe_ = safe_ && rescale_of(op.epilogue, 1, op.args.b).safe;
+      return;
     }
-    halo_stays_ = keeps_zero(rescale_);
+    const RescaleArgs second = rescale_of(op.epilogue, 1, op.args.b);
+    rescale_.scale[1] = second.args.scale[0];
+    rescale_.multiplier[1] = second.args.multiplier[0];
+    rescale_.shift[1] = second.args.shift[0];
+    safe_ = first.safe && second.safe;
+  }
+
+  void run(const VectorKernels &kernels, const Act *a, const Act *b, Act *y, std::size_t count) const {
+    const VectorKernels &tier = safe_ ? kernels : *vector_kernels("generic");
+    (mul_ ? tier.mul : tier.add)(rescale_, a, b, y, count);
+  }
+  bool keeps_zero() const { return prunus::keeps_zero(rescale_); }
+
+ private:
+  bool mul_, safe_ = true;
+  Rescale rescale_;
+};
+
+class BinaryStep final : public ElementwiseStep {
+ public:
+  BinaryStep(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op) : ElementwiseStep({a, b}, y), kernel_(op) {
+    halo_stays_ = kernel_.keeps_zero();
   }
 
   void apply(const VectorKernels &kernels, const Act *const *in, Act *out, std::size_t count) const override {
-    const VectorKernels &tier = safe_ ? kernels : *vector_kernels("generic");
-    (mul_ ? tier.mul : tier.add)(rescale_, in[0], in[1], out, count);
+    kernel_.run(kernels, in[0], in[1], out, count);
   }
 
  private:
-  bool mul_, safe_;
-  Rescale rescale_;
+  BinaryKernel kernel_;
+};
+
+// An image and one element per channel, which is repeated over a stretch of pixels.
+class ChannelwiseStep final : public Step {
+ public:
+  ChannelwiseStep(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op, bool a_is_image)
+      : Step({a, b}, y), kernel_(op), a_is_image_(a_is_image) {}
+
+  void prepare(const Plan &plan) override { units = Units(plan.value(writes)).count; }
+
+  void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
+    const std::int32_t image_id = reads[a_is_image_ ? 0 : 1], channels_id = reads[a_is_image_ ? 1 : 0];
+    const Value &x = memory.plan.value(image_id), &y = memory.plan.value(writes);
+    const std::int64_t quads = y.geometry.quads(), bytes = std::int64_t{kVectorBytes} * y.geometry.vectors();
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const auto image = static_cast<std::int32_t>(unit / quads), quad = static_cast<std::int32_t>(unit % quads);
+      Act repeated[kStretch];
+      repeat(memory.at(channels_id) + std::int64_t{image} * y.geometry.channels, y.geometry.channels, quad, repeated);
+      const Act *in = memory.at(image_id) + x.plane(image, quad);
+      Act *out = memory.at(writes) + y.plane(image, quad);
+      for (std::int64_t at = 0; at < bytes; at += kStretch) {
+        const Act *a = a_is_image_ ? in + at : repeated, *b = a_is_image_ ? repeated : in + at;
+        kernel_.run(memory.plan.vector, a, b, out + at, static_cast<std::size_t>(std::min(kStretch, bytes - at)));
+      }
+      fill_halo(y, out);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kStretch = 1024;
+
+  static void repeat(const Act *channel, std::int32_t channels, std::int32_t quad, Act (&to)[kStretch]) {
+    for (std::int32_t i = 0; i < kStretch; ++i) to[i] = channel[std::min(quad * kQuad + i % kQuad, channels - 1)];
+  }
+
+  BinaryKernel kernel_;
+  bool a_is_image_;
 };
 
 class RequantizeStep final : public ElementwiseStep {
@@ -133,6 +184,10 @@ bool keeps_zero(const Rescale &rescale) { return rescale.low <= rescale.y_zero &
 
 std::unique_ptr<Step> binary_step(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op) {
   return std::make_unique<BinaryStep>(a, b, y, op);
+}
+std::unique_ptr<Step> channelwise_step(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op,
+                                       bool a_is_image) {
+  return std::make_unique<ChannelwiseStep>(a, b, y, op, a_is_image);
 }
 std::unique_ptr<Step> requantize_step(std::int32_t x, std::int32_t y, const Requantize &op) {
   return std::make_unique<RequantizeStep>(x, y, op);

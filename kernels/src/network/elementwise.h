@@ -9,6 +9,9 @@
 namespace prunus {
 
 std::unique_ptr<Step> binary_step(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op);
+// One of a and b is an image, the other flat: one element per image and channel.
+std::unique_ptr<Step> channelwise_step(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op,
+                                       bool a_is_image);
 std::unique_ptr<Step> requantize_step(std::int32_t x, std::int32_t y, const Requantize &op);
 std::unique_ptr<Step> lut_step(std::int32_t x, std::int32_t y, const Lut &op);
 

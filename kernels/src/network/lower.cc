@@ -4,32 +4,10 @@
 #include <string>
 
 #include "network/builder.h"
-#include "network/conv.h"
-#include "network/elementwise.h"
-#include "network/portable.h"
 #include "network/relayout.h"
 #include "network/types.h"
 
 namespace prunus {
-namespace {
-
-constexpr std::int32_t kRowsForVectors = 4;  // from so many rows on, 16 rows at a time are faster than one at a time
-
-const char *kind_of(const Operator &op) {
-  static constexpr const char *kNames[] = {"conv2d",    "gemm",    "binary",    "concat", "requantize",
-                                           "maxpool2d", "avgpool2d", "lut",     "softmax", "slice",
-                                           "transpose", "resize_nearest", "reshape", "quantize", "dequantize"};
-  if (const auto *conv = std::get_if<Conv>(&op); conv && conv->depthwise) return "depthwise2d";
-  if (const auto *binary = std::get_if<Binary>(&op)) return binary->mul ? "mul" : "add";
-  return kNames[op.index()];
-}
-
-bool moves_no_pixel(const prunus_window &w) {
-  return w.kernel_h == 1 && w.kernel_w == 1 && w.pad_top == 0 && w.pad_left == 0;
-}
-
-}  // namespace
-
 Lowering::Lowering(Plan &plan) : plan_(plan), zero_(zero_points(plan.definition)), known_(plan.definition.tensors.size()) {}
 
 void Lowering::run() {
@@ -233,92 +211,6 @@ void Lowering::lower_outputs() {
       default: add(flat_to_flat(from, to), "output");
     }
   }
-}
-
-void Lowering::lower_matrix(const Node &node, const LinearLayer &layer, std::int32_t rows_count) {
-  if (rows_count >= kRowsForVectors) {
-    const std::int32_t x = rows(node.inputs[0]);
-    const std::int32_t y = make(node.output, Layout::rows);
-    value(x).reads.push_back({1, 0, 0});
-    add(conv_step(x, y, layer, {Tap{0, 0, 0}}), kind_of(node.op));
-    return;
-  }
-  const std::int32_t x = padded(node.inputs[0]);
-  const std::int32_t y = make(node.output, Layout::flat);
-  for (std::int32_t row = 0; row < rows_count; ++row) add(gemv_step(x, y, layer, row), kind_of(node.op));
-}
-
-void Lowering::lower_op(const Node &node, const Conv &op) {
-  const prunus_conv2d_args &args = op.args;
-  const LinearLayer layer = linear_layer(op);
-  if (args.in_h == 1 && args.in_w == 1 && args.out_h == 1 && args.out_w == 1 && moves_no_pixel(args.window) && layer.group == 1)
-    return lower_matrix(node, layer, args.batch);
-  const std::int32_t y = make(node.output, Layout::image);
-  std::int32_t x;
-  std::vector<Tap> taps = windowed(node.inputs[0], args.window, y, static_cast<Act>(args.x.zero_point), x);
-  const bool depthwise = layer.group == layer.in_c && layer.out_c == layer.in_c;
-  add((depthwise ? depthwise_step : conv_step)(x, y, layer, std::move(taps)), kind_of(node.op));
-}
-
-void Lowering::lower_op(const Node &node, const Gemm &op) {
-  const Geometry g = rows_of(node.inputs[0]), out = rows_of(node.output);
-  if (g.channels != op.args.in_c || out.channels != op.args.out_c) return lower_portable(node);  // [.., 1] after pixels
-  lower_matrix(node, linear_layer(op), op.args.rows);
-}
-
-void Lowering::lower_op(const Node &node, const Binary &op) {
-  const bool alike = same_shape(tensor(node.inputs[0]), tensor(node.inputs[1]));
-  if (!alike) return lower_portable(node);
-  const Layout layout = common_layout(node);
-  const std::int32_t a = in_layout(node.inputs[0], layout), b = in_layout(node.inputs[1], layout);
-  const std::int32_t y = make(node.output, layout);
-  join(a, b), join(a, y);
-  add(binary_step(a, b, y, op), kind_of(node.op));
-}
-
-void Lowering::lower_op(const Node &node, const Requantize &op) {
-  const Layout layout = common_layout(node);
-  const std::int32_t x = in_layout(node.inputs[0], layout), y = make(node.output, layout);
-  join(x, y);
-  add(requantize_step(x, y, op), kind_of(node.op));
-}
-
-void Lowering::lower_op(const Node &node, const Lut &op) {
-  const Layout layout = common_layout(node);
-  const std::int32_t x = in_layout(node.inputs[0], layout), y = make(node.output, layout);
-  join(x, y);
-  add(lut_step(x, y, op), kind_of(node.op));
-}
-
-void Lowering::lower_op(const Node &node, const Reshape &) {
-  const std::int32_t x = node.inputs[0];
-  auto &known = known_[static_cast<std::size_t>(node.output)];
-  const auto same = [](const Geometry &a, const Geometry &b) {
-    return a.images == b.images && a.channels == b.channels && a.height == b.height && a.width == b.width;
-  };
-  const bool fills_agree = zero_[static_cast<std::size_t>(x)] == zero_[static_cast<std::size_t>(node.output)];
-  if (const std::int32_t id = find(x, Layout::image); id >= 0 && fills_agree && same(image_of(node.output), value(id).geometry))
-    known.push_back(id);
-  if (const std::int32_t id = find(x, Layout::rows); id >= 0 && same(rows_of(node.output), value(id).geometry))
-    known.push_back(id);
-  if (known.empty()) known.push_back(flat(x));
-}
-
-void Lowering::lower_op(const Node &node, const Concat &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const MaxPool &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const AvgPool &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Softmax &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Slice &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Transpose &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Resize &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Quantize &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Dequantize &) { lower_portable(node); }
-
-void Lowering::lower_portable(const Node &node) {
-  std::vector<std::int32_t> xs;
-  for (std::int32_t x : node.inputs) xs.push_back(flat(x));
-  const std::int32_t y = make(node.output, Layout::flat);
-  add(portable_step(std::move(xs), y, node), kind_of(node.op));
 }
 
 }  // namespace prunus

@@ -62,6 +62,8 @@ class Lowering {
   void lower_op(const Node &node, const Dequantize &op);
   // Few rows one at a time, many as pixels.
   void lower_matrix(const Node &node, const LinearLayer &layer, std::int32_t rows_count);
+  // One element per channel with an image, else the portable kernel.
+  void lower_broadcast(const Node &node, const Binary &op);
   // The portable kernel, on flat tensors.
   void lower_portable(const Node &node);
 

@@ -1,6 +1,7 @@
 #include "network/types.h"
 
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "network/builder.h"
@@ -19,10 +20,16 @@ Overloaded(Cases...) -> Overloaded<Cases...>;
 
 class ZeroPoints {
  public:
-  explicit ZeroPoints(const Definition &definition) : zero_(definition.tensors.size(), kActLow) {
+  explicit ZeroPoints(const Definition &definition) : zero_(definition.tensors.size()) {
     for (const Node &node : definition.nodes) std::visit([&](const auto &op) { visit(node, op); }, node.op);
+    for (const Node &node : definition.nodes) pass_on(node);
+    for (auto node = definition.nodes.rbegin(); node != definition.nodes.rend(); ++node) pass_on(*node);
   }
-  std::vector<std::int32_t> take() { return std::move(zero_); }
+  std::vector<std::int32_t> take() const {
+    std::vector<std::int32_t> known;
+    for (const auto &zero : zero_) known.push_back(zero.value_or(kActLow));
+    return known;
+  }
 
  private:
   void set(std::int32_t tensor, prunus_type type) { zero_[static_cast<std::size_t>(tensor)] = type.zero_point; }
@@ -39,7 +46,17 @@ class ZeroPoints {
       for (std::size_t i = 0; i < op.types.size(); ++i) set(node.inputs[i], op.types[i]);
   }
 
-  std::vector<std::int32_t> zero_;
+  // What movement of data keeps, forwards and backwards.
+  void pass_on(const Node &node) {
+    if (!std::holds_alternative<Reshape>(node.op) && !std::holds_alternative<Resize>(node.op) &&
+        !std::holds_alternative<Slice>(node.op) && !std::holds_alternative<Transpose>(node.op))
+      return;
+    auto &x = zero_[static_cast<std::size_t>(node.inputs[0])], &y = zero_[static_cast<std::size_t>(node.output)];
+    if (!x) x = y;
+    if (!y) y = x;
+  }
+
+  std::vector<std::optional<std::int32_t>> zero_;
 };
 
 // -- stored types ----------------------------------------------------------------------------------------------------
