@@ -1,21 +1,35 @@
-// Changes of scale, byte by byte: 64 bytes are four vectors of int32, the first bytes of all words, the second ...
+// Changes of scale, byte by byte: 64 bytes are four vectors of 16 values, the first bytes of all words, the second ...
 #include <algorithm>
+#include <type_traits>
 
-#include "avx512vnni/unroll.h"
 #include "avx512vnni/vector.h"
+#include "core/cpu.h"
 
 namespace prunus::avx512vnni {
 namespace {
 
-// byte(k): byte k of every word, less the zero point.
-struct Words {
-  __m512i words, zero;
+template <int kIndex>
+inline constexpr std::integral_constant<int, kIndex> kByte;
 
-  template <int kByte>
-  [[gnu::always_inline]] __m512i byte() const {
-    const __m512i value = kByte == 3 ? _mm512_srli_epi32(words, 24)
-                                     : _mm512_and_si512(_mm512_srli_epi32(words, 8 * kByte), _mm512_set1_epi32(255));
-    return _mm512_sub_epi32(value, zero);
+// Byte k of every word, less the zero point, as int32 or as float.
+struct Words {
+  __m512i words;
+  std::int32_t zero;
+
+  template <int kIndex>
+  [[gnu::always_inline]] __m512i integer() const {
+    const __m512i value = _mm512_and_si512(_mm512_srli_epi32(words, 8 * kIndex), _mm512_set1_epi32(255));
+    return _mm512_sub_epi32(value, _mm512_set1_epi32(zero));
+  }
+
+  // The byte as the last bits of 2^23 + byte: one exact subtraction is the conversion.
+  template <int kIndex>
+  [[gnu::always_inline]] __m512 real() const {
+    constexpr int kSecondAndFirstOrThird = 0xea;
+    const __m512i exponent = _mm512_set1_epi32(0x4b000000), bits = _mm512_set1_epi32(255);
+    const __m512i value =
+        _mm512_ternarylogic_epi32(_mm512_srli_epi32(words, 8 * kIndex), bits, exponent, kSecondAndFirstOrThird);
+    return _mm512_sub_ps(_mm512_castsi512_ps(value), _mm512_set1_ps(8388608.0f + static_cast<float>(zero)));
   }
 };
 
@@ -26,30 +40,23 @@ inline __m512i round_float(__m512 value) {
 
 Output output_of(const Rescale &r) { return Output(r.y_zero, r.low, r.high); }
 
-// y = f(a, b) for 16 values of int32 each
+// y = f(byte 0 of a, of b), f(byte 1 ...), ...: f takes two Words and the number of the byte.
 template <class F>
 [[gnu::always_inline]] inline void binary(const Rescale &r, const Act *a, const Act *b, Act *y, std::size_t count,
                                           F f) {
   const Output output = output_of(r);
-  const __m512i a_zero = _mm512_set1_epi32(r.a_zero), b_zero = _mm512_set1_epi32(r.b_zero);
   for_vectors(count, [&](auto extent, std::size_t i) __attribute__((always_inline)) {
-    const Words left{extent.load(a + i), a_zero}, right{extent.load(b + i), b_zero};
-    const __m512i bytes = output.narrow(
-        f(left.template byte<0>(), right.template byte<0>()), f(left.template byte<1>(), right.template byte<1>()),
-        f(left.template byte<2>(), right.template byte<2>()), f(left.template byte<3>(), right.template byte<3>()));
+    const Words left{extent.load(a + i), r.a_zero}, right{extent.load(b + i), r.b_zero};
+    const __m512i bytes = output.narrow(f(left, right, kByte<0>), f(left, right, kByte<1>), f(left, right, kByte<2>),
+                                        f(left, right, kByte<3>));
     extent.store(y + i, transpose_lanes(bytes));
   });
 }
 
 template <class F>
 [[gnu::always_inline]] inline void unary(const Rescale &r, const Act *a, Act *y, std::size_t count, F f) {
-  const Output output = output_of(r);
-  const __m512i a_zero = _mm512_set1_epi32(r.a_zero);
-  for_vectors(count, [&](auto extent, std::size_t i) __attribute__((always_inline)) {
-    const Words x{extent.load(a + i), a_zero};
-    const __m512i bytes = output.narrow(f(x.template byte<0>()), f(x.template byte<1>()), f(x.template byte<2>()),
-                                        f(x.template byte<3>()));
-    extent.store(y + i, transpose_lanes(bytes));
+  binary(r, a, a, y, count, [&](const Words &x, const Words &, auto byte) __attribute__((always_inline)) {
+    return f(x.integer<byte>());
   });
 }
 
@@ -71,7 +78,8 @@ void add_integer(const Rescale &r, const Act *a, const Act *b, Act *y, std::size
     const __m512i right = _mm512_mullo_epi64(_mm512_cvtepi32_epi64(q), b_multiplier);
     return _mm512_cvtsepi64_epi32(scale.round(_mm512_add_epi64(left, right)));
   };
-  binary(r, a, b, y, count, [&](__m512i p, __m512i q) {
+  binary(r, a, b, y, count, [&](const Words &left, const Words &right, auto byte) {
+    const __m512i p = left.integer<byte>(), q = right.integer<byte>();
     const __m256i low = half(_mm512_castsi512_si256(p), _mm512_castsi512_si256(q));
     const __m256i high = half(_mm512_extracti64x4_epi64(p, 1), _mm512_extracti64x4_epi64(q, 1));
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -83,26 +91,39 @@ void add_integer(const Rescale &r, const Act *a, const Act *b, Act *y, std::size
 void add(const Rescale &r, const Act *a, const Act *b, Act *y, std::size_t count) {
   if (r.scheme != PRUNUS_F32) return add_integer(r, a, b, y, count);
   const __m512 a_scale = _mm512_set1_ps(r.scale[0]), b_scale = _mm512_set1_ps(r.scale[1]);
-  binary(r, a, b, y, count, [&](__m512i p, __m512i q) __attribute__((always_inline)) {
-    return round_float(_mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(p), a_scale),
-                                     _mm512_mul_ps(_mm512_cvtepi32_ps(q), b_scale)));
-  });
+  const auto sum = [&](const Words &left, const Words &right, auto byte) __attribute__((always_inline)) {
+    return _mm512_add_ps(_mm512_mul_ps(left.real<byte>(), a_scale), _mm512_mul_ps(right.real<byte>(), b_scale));
+  };
+  const bool small = r.scale[0] < 1e6f && r.scale[1] < 1e6f;  // the conversion to int32 cannot overflow
+  if (small)
+    binary(r, a, b, y, count, [&](const Words &left, const Words &right, auto byte) __attribute__((always_inline)) {
+      return _mm512_cvtps_epi32(sum(left, right, byte));
+    });
+  else
+    binary(r, a, b, y, count, [&](const Words &left, const Words &right, auto byte) __attribute__((always_inline)) {
+      return round_float(sum(left, right, byte));
+    });
 }
 
 void mul(const Rescale &r, const Act *a, const Act *b, Act *y, std::size_t count) {
   if (r.scheme != PRUNUS_F32) {
     const IntegerScale scale = integer_scale(r);
-    return binary(r, a, b, y, count, [&](__m512i p, __m512i q) { return scale.apply(_mm512_mullo_epi32(p, q)); });
+    return binary(r, a, b, y, count, [&](const Words &left, const Words &right, auto byte) {
+      return scale.apply(_mm512_mullo_epi32(left.integer<byte>(), right.integer<byte>()));
+    });
   }
   const __m512 scale = _mm512_set1_ps(r.scale[0]);
-  binary(r, a, b, y, count, [&](__m512i p, __m512i q) __attribute__((always_inline)) {
-    // factors and product fit in 16 and 32 bits: vpmaddwd multiplies faster than vpmulld
-    const __m512i product = _mm512_madd_epi16(_mm512_and_si512(p, _mm512_set1_epi32(0xffff)), q);
+  binary(r, a, b, y, count, [&](const Words &left, const Words &right, auto byte) __attribute__((always_inline)) {
+    // the low words of both factors, less the sign of one of them: vpmaddwd is faster than vpmulld
+    const __m512i low = _mm512_and_si512(left.integer<byte>(), _mm512_set1_epi32(0xffff));
+    const __m512i product = _mm512_madd_epi16(low, right.integer<byte>());
     return round_float(_mm512_mul_ps(_mm512_cvtepi32_ps(product), scale));
   });
 }
 
-void requantize(const Rescale &r, const Act *a, Act *y, std::size_t count) {
+namespace {
+
+void requantize_each(const Rescale &r, const Act *a, Act *y, std::size_t count) {
   if (r.scheme != PRUNUS_F32) {
     const IntegerScale scale = integer_scale(r);
     return unary(r, a, y, count, [&](__m512i p) { return scale.apply(p); });
@@ -111,6 +132,18 @@ void requantize(const Rescale &r, const Act *a, Act *y, std::size_t count) {
   unary(r, a, y, count, [&](__m512i p) __attribute__((always_inline)) {
     return round_float(_mm512_mul_ps(_mm512_cvtepi32_ps(p), scale));
   });
+}
+
+}  // namespace
+
+// A byte has 256 values: a long run looks them up.
+void requantize(const Rescale &r, const Act *a, Act *y, std::size_t count) {
+  constexpr std::size_t kValues = 256;
+  if (count < 2 * kValues || !has_avx512vbmi()) return requantize_each(r, a, y, count);
+  Act table[kValues];
+  for (std::size_t i = 0; i < kValues; ++i) table[i] = static_cast<Act>(i);
+  requantize_each(r, table, table, kValues);
+  lut_vbmi(table, a, y, count);
 }
 
 // 16 at a time. A true division; beyond 2^24 every value saturates, whatever the zero point.
