@@ -66,7 +66,14 @@ bool has_avx2() {
   return all_set(enabled_state(), {1, 2}) && all_set(cpuid(1).ecx, {12}) && all_set(cpuid(7).ebx, {5});  // FMA, AVX2
 }
 
+#if PRUNUS_STAND_INS
+constexpr bool kStandIns = true;  // avxvnni and amx are built of avx512vnni's instructions, for tests
+#else
+constexpr bool kStandIns = false;
+#endif
+
 bool machine_has(std::string_view isa) {
+  if (kStandIns && (isa == "avxvnni" || isa == "amx")) return machine_has("avx512vnni");
   if (isa == "avx2") return has_avx2();
   if (isa == "avxvnni") return has_avx2() && all_set(cpuid(7, 1).eax, {4});
   if (isa == "avx512vnni") return has_avx2() && has_avx512() && all_set(cpuid(7).ecx, {11});
