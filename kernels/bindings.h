@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "prunus/kernels.h"
+#include "prunus/network.h"
 
 namespace prunus {
 
@@ -25,6 +25,12 @@ namespace nb = nanobind;
 struct Array : nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> {
   using ndarray::ndarray;
   Array(const ndarray &array) : ndarray(array) {}
+};
+
+// A writable array in C order, never copied.
+struct Target : nb::ndarray<nb::c_contig, nb::device::cpu> {
+  using ndarray::ndarray;
+  Target(const ndarray &array) : ndarray(array) {}
 };
 
 // A new numpy array.
@@ -42,10 +48,14 @@ struct KernelError : std::runtime_error {
 };
 
 inline const char *name_of(prunus_status status) {
-  switch (status) {
+  switch (static_cast<int>(status)) {
     case PRUNUS_E_SHAPE: return "E_SHAPE";
     case PRUNUS_E_TYPE: return "E_TYPE";
     case PRUNUS_E_RANGE: return "E_RANGE";
+    case PRUNUS_E_FILE: return "E_FILE";
+    case PRUNUS_E_STATE: return "E_STATE";
+    case PRUNUS_E_MEMORY: return "E_MEMORY";
+    case PRUNUS_E_OPTION: return "E_OPTION";
     default: return "OK";
   }
 }
@@ -126,15 +136,26 @@ void run(const char *kernel, Call &&call) {
 
 }  // namespace prunus
 
-// Both casters are nanobind's own under a name that type checkers read.
+// The casters are nanobind's own under a name that type checkers read.
 namespace nanobind::detail {
 
 template <>
 struct type_caster<prunus::Array> {
   NB_TYPE_CASTER(prunus::Array, const_name("numpy.typing.NDArray[typing.Any]"))
-  bool from_python(handle source, uint8_t flags, cleanup_list *cleanup) noexcept {
+  bool from_python(handle source, uint32_t flags, cleanup_list *cleanup) noexcept {
     type_caster<prunus::Array::ndarray> caster;
     if (!caster.from_python(source, flags, cleanup)) return false;
+    value = caster.value;
+    return true;
+  }
+};
+
+template <>
+struct type_caster<prunus::Target> {
+  NB_TYPE_CASTER(prunus::Target, const_name("numpy.typing.NDArray[typing.Any]"))
+  bool from_python(handle source, uint32_t flags, cleanup_list *cleanup) noexcept {
+    type_caster<prunus::Target::ndarray> caster;
+    if (!caster.from_python(source, flags & ~static_cast<uint32_t>(cast_flags::convert), cleanup)) return false;
     value = caster.value;
     return true;
   }

@@ -39,8 +39,7 @@ prunus_status prunus_network_maxpool2d(prunus_network *network, std::int32_t x, 
     prunus_pool2d_args nothing = *args;
     nothing.batch = 0;
     builder.require_ok(prunus_maxpool2d(&nothing, nullptr, nullptr));
-    builder.require_type(x, args->x, "x");
-    builder.require_type(y, args->x, "y");
+    builder.require_element(builder.input(x), args->x.dtype, "x");  // the zero point has no meaning here
     builder.add({x}, y, MaxPool{*args});
   });
 }

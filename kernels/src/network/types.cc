@@ -36,11 +36,11 @@ class ZeroPoints {
 
   template <class Op>
   void visit(const Node &node, const Op &op) {
-    if constexpr (requires { op.args.x; }) set(node.inputs[0], op.args.x);
+    constexpr bool kNamesNone = std::is_same_v<Op, MaxPool> || std::is_same_v<Op, Softmax>;
+    if constexpr (requires { op.args.x; } && !kNamesNone) set(node.inputs[0], op.args.x);
     if constexpr (requires { op.epilogue; } && !std::is_same_v<Op, Quantize>) set(node.output, op.epilogue.type);
     if constexpr (std::is_same_v<Op, Binary>) set(node.inputs[0], op.args.a), set(node.inputs[1], op.args.b);
     if constexpr (std::is_same_v<Op, Requantize> || std::is_same_v<Op, Dequantize>) set(node.inputs[0], op.x);
-    if constexpr (std::is_same_v<Op, MaxPool>) set(node.output, op.args.x);
     if constexpr (std::is_same_v<Op, Softmax>) set(node.output, op.args.y);
     if constexpr (std::is_same_v<Op, Concat>)
       for (std::size_t i = 0; i < op.types.size(); ++i) set(node.inputs[i], op.types[i]);
@@ -49,7 +49,8 @@ class ZeroPoints {
   // What movement of data keeps, forwards and backwards.
   void pass_on(const Node &node) {
     if (!std::holds_alternative<Reshape>(node.op) && !std::holds_alternative<Resize>(node.op) &&
-        !std::holds_alternative<Slice>(node.op) && !std::holds_alternative<Transpose>(node.op))
+        !std::holds_alternative<Slice>(node.op) && !std::holds_alternative<Transpose>(node.op) &&
+        !std::holds_alternative<MaxPool>(node.op))
       return;
     auto &x = zero_[static_cast<std::size_t>(node.inputs[0])], &y = zero_[static_cast<std::size_t>(node.output)];
     if (!x) x = y;
