@@ -1,0 +1,161 @@
+"""What compilers make of the x86 kernels: the instructions that their speed rests on, and inner loops without spills.
+
+Looks at object code, so it needs neither AMX nor AVX-VNNI, and holds on any machine with an x86 compiler.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.toolchain
+
+KERNELS = Path(__file__).parents[2] / "kernels"
+FLAGS = ["-std=c++20", "-O3", "-ffp-contract=off", "-Wno-uninitialized", "-I", "include", "-I", "src"]
+AVX2 = ["-mavx2", "-mfma"]
+AVX512VNNI = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
+ISA_FLAGS = {
+    "avx2": AVX2,
+    "avxvnni": [*AVX2, "-mavxvnni"],
+    "amx": [*AVX512VNNI, "-mamx-tile", "-mamx-int8"],
+}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    address: int
+    name: str
+    operands: str
+
+    @property
+    def target(self) -> int | None:
+        """Where a jump leads."""
+        match = re.match(r"([0-9a-f]+) <", self.operands) if self.name.startswith("j") else None
+        return int(match[1], 16) if match else None
+
+    @property
+    def is_spill(self) -> bool:
+        """A vector register that goes to the stack or comes from it."""
+        return re.search(r"\(%r[sb]p", self.operands) is not None and re.search(r"%[xyz]mm", self.operands) is not None
+
+
+def parse(listing: str) -> dict[str, list[Instruction]]:
+    """objdump's listing as instructions by function."""
+    functions: dict[str, list[Instruction]] = {}
+    current: list[Instruction] = []
+    for line in listing.splitlines():
+        if match := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            current = functions.setdefault(match[1], [])
+        elif match := re.match(r"\s*([0-9a-f]+):\s+(?:\{vex\} )?(\S+)\s*(.*)", line):
+            current.append(Instruction(int(match[1], 16), match[2], match[3]))
+    return functions
+
+
+def inner_loops(code: list[Instruction]) -> list[list[Instruction]]:
+    """What stands between the target of a jump backwards and the jump, where no other such loop is inside."""
+    spans = [(i.target, i.address) for i in code if i.target is not None and code[0].address <= i.target <= i.address]
+    inner = [s for s in spans if not any(t != s and s[0] <= t[0] and t[1] <= s[1] for t in spans)]
+    return [[i for i in code if start <= i.address <= end] for start, end in inner]
+
+
+def count(code: list[Instruction], name: str) -> int:
+    return sum(i.name == name for i in code)
+
+
+@functools.cache
+def functions_of(compiler: str, isa: str, file: str) -> dict[str, list[Instruction]]:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("not an x86 machine: its compiler makes other code")
+    for tool in (compiler, "objdump"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"{folder}/code.o"
+        command = [compiler, *FLAGS, *ISA_FLAGS[isa], "-c", f"src/{isa}/{file}", "-o", out]
+        done = subprocess.run(command, cwd=KERNELS, capture_output=True, text=True, timeout=120)
+        if "unrecognized command-line option" in done.stderr or "unknown argument" in done.stderr:
+            pytest.skip(f"{compiler} does not know {isa}")
+        assert done.returncode == 0, done.stderr
+        dump = ["objdump", "-d", "-C", "--no-show-raw-insn", "-w", out]
+        return parse(subprocess.run(dump, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
+def float_tiles(compiler: str, isa: str) -> list[list[Instruction]]:
+    """The functions that compute a tile with the f32 epilogue, which is the common one."""
+    functions = functions_of(compiler, isa, "conv.cc")
+    return [code for name, code in functions.items() if "run_tile<" in name and "FloatScale" in name]
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_avx2_tiles_stay_in_registers(compiler: str) -> None:
+    (code,) = float_tiles(compiler, "avx2")
+    loops = [loop for loop in inner_loops(code) if count(loop, "vpmaddwd")]
+    # paired, narrow and wide blocks (avx2/weights.h): 4 channels x 2 registers of pixels
+    assert sorted((count(loop, "vpmaddubsw"), count(loop, "vpmaddwd")) for loop in loops) == [(0, 16), (8, 8), (16, 8)]
+    assert not [i for loop in loops for i in loop if i.is_spill]
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_avxvnni_tiles_stay_in_registers(compiler: str) -> None:
+    loops = [loop for code in float_tiles(compiler, "avxvnni") for loop in inner_loops(code)]
+    loops = [loop for loop in loops if count(loop, "vpdpbusd")]
+    # 4 channels x 24 and x 16 pixels; clang may take two blocks at once
+    assert {count(loop, "vpdpbusd") % 4 for loop in loops} == {0}
+    assert max(count(loop, "vpdpbusd") for loop in loops) >= 12
+    assert not [i for loop in loops for i in loop if i.is_spill]
+
+
+def test_amx_steps_are_loads_and_products() -> None:
+    functions = functions_of("g++", "amx", "conv.cc")
+    code = next(code for name, code in functions.items() if "FloatScale, 2>::run" in name)
+    assert count(code, "tilezero") % 4 == 0 and count(code, "tilestored") % 2 == 0
+    first = next(i for i, instruction in enumerate(code) if instruction.name == "tileloadd")
+    last = first + [i.name for i in code[first:]].index("tdpbsud") + 12
+    step = [i for i in code[first:last] if i.name in ("tileloadd", "tdpbsud")]
+    # 32 channels x 32 pixels x 64 products: 4 loads (8 cycles each from L1), 4 products (16 cycles each)
+    assert [i.name for i in step] == [
+        "tileloadd",
+        "tileloadd",
+        "tdpbsud",
+        "tileloadd",
+        "tdpbsud",
+        "tileloadd",
+        "tdpbsud",
+        "tdpbsud",
+    ]
+    assert [i.operands for i in step if i.name == "tdpbsud"] == [
+        "%tmm6,%tmm4,%tmm0",  # unsigned activations, signed weights, sums
+        "%tmm6,%tmm5,%tmm2",
+        "%tmm7,%tmm4,%tmm1",
+        "%tmm7,%tmm5,%tmm3",
+    ]
+    assert not [i for i in code if i.is_spill]
+
+
+def test_amx_configures_and_releases_tiles() -> None:
+    functions = functions_of("g++", "amx", "conv.cc")
+    configured = [code for code in functions.values() if count(code, "ldtilecfg")]
+    assert configured
+    assert all(count(code, "ldtilecfg") == count(code, "tilerelease") for code in configured)
+
+
+def test_a_spill_would_be_seen() -> None:
+    listing = """
+0000000000000000 <f>:
+   0:	vmovdqu (%rsi),%ymm0
+   4:	vpmaddwd %ymm1,%ymm0,%ymm2
+   8:	vmovdqa %ymm2,0x20(%rsp)
+   c:	jne    0 <f>
+   e:	ret
+"""
+    ((loop,),) = [inner_loops(code) for code in parse(listing).values()]
+    assert count(loop, "vpmaddwd") == 1
+    assert [i.address for i in loop if i.is_spill] == [8]
