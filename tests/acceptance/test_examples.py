@@ -53,6 +53,12 @@ def test_edge_device(tmp_path: Path) -> None:
     assert "(measured;" in out
 
 
+def test_serve_onnxruntime(tmp_path: Path) -> None:
+    out = run("serve_onnxruntime.py", tmp_path, "out")
+    assert "equals the integer reference: 100.00%" in out
+    assert "served 540 images in 5 requests: 98" in out
+
+
 @pytest.mark.toolchain
 def test_from_torch(tmp_path: Path) -> None:
     """Two inputs, dynamic batch, a concatenation of both branches."""

@@ -58,7 +58,7 @@ typedef struct OrtApi {
   OrtStatus *(*KernelInfoGetAttribute_int64)(const OrtKernelInfo *info, const char *name, int64_t *out);
   OrtSlot slots_87[1];
   OrtStatus *(*KernelContext_GetInputCount)(const OrtKernelContext *context, size_t *out);
-  OrtStatus *(*KernelContext_GetOutputCount)(const OrtKernelContext *context, size_t *out);
+  OrtSlot slots_89[1];
   OrtStatus *(*KernelContext_GetInput)(const OrtKernelContext *context, size_t index, const OrtValue **out);
   OrtStatus *(*KernelContext_GetOutput)(OrtKernelContext *context, size_t index, const int64_t *dimensions,
                                         size_t count, OrtValue **out);
@@ -141,7 +141,6 @@ ORT_SLOT(GetDimensions, 62);
 ORT_SLOT(GetTensorTypeAndShape, 65);
 ORT_SLOT(KernelInfoGetAttribute_int64, 86);
 ORT_SLOT(KernelContext_GetInputCount, 88);
-ORT_SLOT(KernelContext_GetOutputCount, 89);
 ORT_SLOT(KernelContext_GetInput, 90);
 ORT_SLOT(KernelContext_GetOutput, 91);
 ORT_SLOT(ReleaseStatus, 93);
