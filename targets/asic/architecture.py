@@ -162,6 +162,7 @@ class Spatial(Record):
     name: str = "array"
     unroll: Mapping[Dimension, Count]
     depthwise_unroll: Mapping[Dimension, Count] | None = None
+    whole_rows: bool = False  # a tile spans the whole width of the output
     pack_first_layer: bool = False  # unrolls C x S where the layer has at most 4 input channels
     weight_reuse: Count = 1  # output positions for which one set of weights stays in the registers
     weight_load: Count = 1  # cycles until the next set of weights is there; hidden behind as many positions
@@ -198,6 +199,7 @@ class Vector(Record):
     kind: Literal["vector"] = Field(alias="class")
     name: str = "vector"
     lanes: Count
+    fused_elementwise: bool = False  # adds and multiplies results on their way from the array to memory
     energy: Energy = _zero("pJ")
     area: Area = _zero("mm2")
 

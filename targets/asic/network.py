@@ -73,8 +73,7 @@ def run_network(work: Workload, architecture: Architecture, objective: Objective
         for each in problems:
             if options[each, Residency()] is None:
                 raise too_small(architecture, each)
-    links = _links(work) if may_stay else [False] * len(work.layers)
-    return _schedule(work, architecture, links, options, effects)
+    return _schedule(work, architecture, may_stay, options, effects)
 
 
 def _links(work: Workload) -> list[bool]:
@@ -95,7 +94,7 @@ def _links(work: Workload) -> list[bool]:
 def _schedule(
     work: Workload,
     architecture: Architecture,
-    links: Sequence[bool],
+    may_stay: bool,
     options: dict[tuple[Problem, Residency], Found | None],
     effects: dict[Problem, Effect],
 ) -> list[LayerRun]:
@@ -103,11 +102,15 @@ def _schedule(
     states: dict[bool, tuple[float, float]] = {False: (0.0, 0.0)}  # last output stays -> cycles, DRAM bytes so far
     trail: list[dict[bool, tuple[bool, LayerRun]]] = []
     stayed_bytes = 0
+    links = _links(work)
+    fused = _fusable(work, architecture, links)
     for index, layer in enumerate(work.layers):
         reached: dict[bool, tuple[float, float, bool, LayerRun]] = {}
-        for stays in (False, True) if links[index] else (False,):
+        for stays in (False, True) if links[index] and may_stay else (False,):
             for came, (cycles, moved) in states.items():
                 run = _run(layer, architecture, Residency(came, stays), stayed_bytes, options, effects)
+                if not came and not stays and fused[index]:
+                    run = _fused(layer, architecture, stayed_bytes)
                 if run is None:
                     continue
                 total = (cycles + run.cycles, moved + run.dram_bytes)
@@ -124,6 +127,22 @@ def _schedule(
         stays, run = choices[stays]
         runs.append(run)
     return runs[::-1]
+
+
+def _fusable(work: Workload, architecture: Architecture, links: Sequence[bool]) -> list[bool]:
+    """Elementwise layers that the vector unit applies to the results of the product right before them."""
+    if architecture.vector is None or not architecture.vector.fused_elementwise:
+        return [False] * len(work.layers)
+    pairs = zip(work.layers, work.layers[1:], links, strict=False)
+    return [False] + [link and before.op in PRODUCTS and layer.op in ("add", "mul") for before, layer, link in pairs]
+
+
+def _fused(layer: Layer, architecture: Architecture, stayed_bytes: int) -> LayerRun:
+    """An elementwise layer on the way of its producer's results to memory: only its other operand is read."""
+    fetched = float(max(layer.input_bytes - stayed_bytes, 0))
+    port = architecture.per_cycle(architecture.dram.bandwidth) * architecture.dram.efficiency.value
+    cycles = float(-(-fetched / port // 1))
+    return LayerRun(layer, cycles, 0, "dram", fetched, (0, 0, 0), Residency(), cycles, vector_ops=float(layer.ops))
 
 
 def _run(

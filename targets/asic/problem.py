@@ -13,7 +13,7 @@ PRODUCTS = ("conv", "depthwise", "gemm", "matmul")
 class Problem:
     """`g` independent convolutions of [c, h, w] with [k, c, r, s] into [k, p, q]; a matrix product has q = r = s = 1.
 
-    Batches multiply `q` and `w`. Densities are shares of nonzero elements. Equal problems have equal costs.
+    A batch multiplies `q` and `w`. Densities are shares of nonzero elements. Equal problems have equal costs.
     """
 
     g: int
@@ -30,6 +30,7 @@ class Problem:
     weight_bits: int = 8
     input_bits: int = 8
     output_bits: int = 8
+    batch: int = 1
     stored_weights: bool = True  # False: the second operand is computed too, as in attention
     sparsity: Sparsity = field(default_factory=Sparsity)
     weight_density: float = 1.0

@@ -13,6 +13,8 @@ after it stopped, and in between the slowest of array, buffer port and DRAM deci
 
     T = first + max(array, buffer, DRAM - first - last) + last        (without double buffering their sum)
 
+Weights depend on nothing, so a double-buffered buffer has the first of them before the layer starts.
+
 More bandwidth lowers terms of T, a larger buffer adds choices: neither can make the best mapping slower.
 """
 
@@ -145,6 +147,8 @@ class Searcher:
             }
             used = sum((need[operand] for operand in buffer.keeps), np.zeros(len(fits)))
             fits &= used <= buffer.size.value
+        if getattr(self.architecture.array, "whole_rows", False):
+            fits &= tiles.nq == 1
         if "outputs" not in self._keeps:
             fits &= tiles.nc == 1
         return fits
@@ -172,12 +176,13 @@ class Searcher:
             np.zeros(len(tiles.layer)) + outputs,
         )
         dram = (moved[0] + moved[1] + moved[2]) / self._port
-        first = tiles.weight_tile * tiles.weight_bits / 8 * weights
+        doubled = all(buffer.double_buffered for buffer in self.architecture.buffers)
+        ahead = doubled and "weights" in self._keeps  # weights wait for nobody: fetched during the layer before
+        first = np.zeros(len(dram)) if ahead else tiles.weight_tile * tiles.weight_bits / 8 * weights
         if not residency.inputs:
             first = first + tiles.input_tile * tiles.input_bits / 8
         last = np.zeros(len(dram)) if residency.outputs else tiles.output_tile * tiles.output_bits / 8
         ramp = np.minimum((first + last) / self._port, dram)
-        doubled = all(buffer.double_buffered for buffer in self.architecture.buffers)
         body = np.maximum(self._busy, dram - ramp) if doubled else self._busy + dram - ramp
         return Timing(np.ceil(ramp + body), dram, ramp, moved)
 

@@ -41,7 +41,7 @@ def effect(problem: Problem, architecture: Architecture) -> Effect:
         elif density < 0.95:
             unused = _why_unused(problem, skipping, density)
     skipped_inputs = problem.input_density if skipping.inputs == "skip" else 1.0
-    if time < 1.0 and skipped_inputs < 1.0:
+    if time < 1.0 and skipped_inputs < 1.0 and problem.c > 1:
         time *= correlated(time, skipped_inputs, skipping.occupancy_correlation.value)
     time *= skipped_inputs
     time = _slowest(time, problem, architecture.elements)

@@ -59,6 +59,8 @@ class Tiles:
             rows = [(p, each.q) for p in sizes(each.p)]
             rows += [(p, q) for p in sizes(each.p)[:2] for q in sizes(each.q)[:-1]]
             rows += [(each.p, q) for q in sizes(each.q)[-4:-1]]
+            if each.batch > 1:  # whole images
+                rows += [(p, q) for p in sizes(each.p) for q in (each.q // each.batch, 2 * each.q // each.batch)]
             positions = np.array(sorted(set(rows)), np.int64)
             channels = np.array(sizes(each.c, _EVEN), np.int64)
             filters = np.array(sizes(each.k, _EVEN), np.int64)
@@ -144,8 +146,8 @@ class Tiles:
 
     @staticmethod
     def _folds(extent: Ints, tile: Ints, count: Ints, factor: int | Ints, lanes: int) -> Ints:
-        whole: Ints = tile * factor
-        last: Ints = (extent - (count - 1) * tile) * factor
+        whole: Ints = np.multiply(tile, factor)
+        last: Ints = np.multiply(extent - (count - 1) * tile, factor)
         folds: Ints = (count - 1) * ceil_div(whole, lanes) + ceil_div(last, lanes)
         return folds
 
