@@ -34,7 +34,7 @@ def define(region: ir.Graph, outputs: Sequence[str] | None = None) -> kernels.Ne
     for op in region.ops:
         sources = [ids[name] for name in op.inputs]
         if isinstance(op, ir.QReshape):
-            ids[op.output] = network.reshape(*sources, (1, *region.tensors[op.output].shape))
+            ids[op.output] = network.reshape(sources[0], (1, *region.tensors[op.output].shape))
         elif type(op) in CALLS:
             ids[op.output] = CALLS[type(op)](network, region, op, 1, *sources)
         else:

@@ -25,12 +25,18 @@ def _product_s(layer: Layer) -> float:
     if sparsity.kind in ("weight", "n_m"):
         density = 1 - layer.zero_fraction
     if layer.op in ("gemm", "matmul"):
-        x_shape = (prod(layer.in_shape[:-1]), layer.in_channels)
-        return kernels.predict(x_shape, (layer.out_channels, layer.in_channels), density, block).seconds
-    x_shape = (1, layer.in_channels, *layer.in_shape[1:])
-    w_shape = (layer.out_channels, layer.in_channels // layer.group, *layer.kernel)
-    window = {"strides": layer.strides, "pads": layer.pads}
-    return kernels.predict(x_shape, w_shape, density, block, group=layer.group, **window).seconds
+        rows, shape = prod(layer.in_shape[:-1]), (layer.out_channels, layer.in_channels)
+        return kernels.predict((rows, layer.in_channels), shape, density, block).seconds
+    height, width = prod(layer.in_shape[1:-1]), layer.in_shape[-1]  # a 1-D convolution has height 1
+    return kernels.predict(
+        (1, layer.in_channels, height, width),
+        (layer.out_channels, layer.in_channels // layer.group, *layer.kernel),
+        density,
+        block,
+        strides=layer.strides,
+        pads=layer.pads,
+        group=layer.group,
+    ).seconds
 
 
 def _latency_s(layer: Layer, device: Device, bound: Bound) -> float:

@@ -131,3 +131,10 @@ def test_blocks_of_zeros_are_cheaper(device: Device) -> None:
 def test_fewer_channels_are_cheaper(device: Device) -> None:
     half = replace(CONV, out_channels=64, macs=CONV.macs // 2, weights=CONV.weights // 2)
     assert seconds(device, half) < seconds(device, CONV)
+
+
+def test_convolutions_of_one_dimension_and_windows_have_a_cost(device: Device) -> None:
+    line = replace(CONV, in_shape=(64, 100), out_shape=(128, 98), kernel=(1, 3), pads=(0,) * 4)
+    assert 0 < seconds(device, line) < seconds(device, CONV)
+    strided = replace(CONV, strides=(2, 2), out_shape=(128, 7, 7))
+    assert 0 < seconds(device, strided) < seconds(device, CONV)
