@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 from ... import kernels
 from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
 from ...compiler.target import Device
 
-Bound = Literal["low", "value", "high"]
 MEASURE_S = 0.5  # of runs, after a warm-up
-BOUNDS: tuple[Bound, ...] = ("low", "value", "high")
+BOUNDS = ("low", "value", "high")
 PRODUCTS = ("conv", "depthwise", "gemm", "matmul")
 
+Shape = tuple[int, ...]
 
-def _product_s(layer: Layer) -> float:
+
+@lru_cache(maxsize=1 << 14)
+def _predicted_s(
+    _source: str,
+    x_shape: Shape,
+    w_shape: Shape,
+    density: float,
+    block: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    group: int = 1,
+) -> float:
+    """Searches ask for the same layers again and again; `_source` names the constants that the answer rests on."""
+    return kernels.predict(x_shape, w_shape, density, block, strides=strides, pads=pads, group=group).seconds
+
+
+def _product_s(layer: Layer, source: str) -> float:
     """What the limit model predicts for the best kernel, zeros skipped."""
     sparsity = layer.sparsity
     density, block = (sparsity.density, sparsity.block) if sparsity.kind == "block" else (1.0, (1, 1))
     if sparsity.kind in ("weight", "n_m"):
         density = 1 - layer.zero_fraction
     if layer.op in ("gemm", "matmul"):
-        rows, shape = prod(layer.in_shape[:-1]), (layer.out_channels, layer.in_channels)
-        return kernels.predict((rows, layer.in_channels), shape, density, block).seconds
+        x_shape, w_shape = (prod(layer.in_shape[:-1]), layer.in_channels), (layer.out_channels, layer.in_channels)
+        return _predicted_s(source, x_shape, w_shape, density, block)
     height, width = prod(layer.in_shape[1:-1]), layer.in_shape[-1]  # a 1-D convolution has height 1
-    return kernels.predict(
-        (1, layer.in_channels, height, width),
-        (layer.out_channels, layer.in_channels // layer.group, *layer.kernel),
-        density,
-        block,
-        strides=layer.strides,
-        pads=layer.pads,
-        group=layer.group,
-    ).seconds
+    x, w = (1, layer.in_channels, height, width), (layer.out_channels, layer.in_channels // layer.group, *layer.kernel)
+    return _predicted_s(source, x, w, density, block, layer.strides, layer.pads, layer.group)
 
 
-def _latency_s(layer: Layer, device: Device, bound: Bound) -> float:
-    def constant(key: str) -> float:
-        return float(getattr(device.data[key], bound))
-
-    if layer.op in PRODUCTS:
-        return _product_s(layer) * constant("kernel_time_ratio") + constant("step_s")
-    return (layer.input_bytes + layer.output_bytes) * constant("simd_byte_s") + constant("step_s")
+def _latency_s(layer: Layer, device: Device, source: str) -> tuple[float, ...]:
+    """(low, value, high)."""
+    product = layer.op in PRODUCTS
+    amount = _product_s(layer, source) if product else layer.input_bytes + layer.output_bytes
+    rate, step = device.data["kernel_time_ratio" if product else "simd_byte_s"], device.data["step_s"]
+    return tuple(amount * getattr(rate, bound) + getattr(step, bound) for bound in BOUNDS)
 
 
 def _layer(layer: Layer, device: Device, source: str) -> LayerCost:
-    low, value, high = (_latency_s(layer, device, bound) for bound in BOUNDS)
+    low, value, high = _latency_s(layer, device, source)
     stored = layer.weight_bytes * (layer.sparsity.density if layer.sparsity.kind == "block" else 1.0)
     costs = {
         "latency_s": Quantity(value, low, high, "s", "modelled", source),
