@@ -19,10 +19,11 @@ const Kernel *by_name(std::span<const Kernel> kernels, std::string_view name) {
   return at == kernels.end() ? nullptr : &*at;
 }
 
-// The named kernel restricts its own family only.
+// The named kernel restricts its own family only, and layers that it computes exactly.
 template <class Kernel>
-std::string name_for(const Options &options, std::span<const Kernel> family) {
-  return by_name(family, options.kernel) ? options.kernel : std::string();
+std::string name_for(const Options &options, std::span<const Kernel> family, bool safe) {
+  const Kernel *kernel = by_name(family, options.kernel);
+  return kernel && (safe || kernel->isa == std::string_view(kClampingIsa)) ? options.kernel : std::string();
 }
 
 template <class Kernel>
@@ -64,18 +65,18 @@ void check_kernel(const std::string &name) {
 
 const ConvKernel &choose_conv(const Options &options, const Problem &problem, bool safe, StepInfo &info) {
   const auto family = conv_kernels();
-  return take(family, rank_conv(problem, isas_for(options, safe), safe ? name_for(options, family) : ""), info);
+  return take(family, rank_conv(problem, isas_for(options, safe), name_for(options, family, safe)), info);
 }
 
 const GemvKernel &choose_gemv(const Options &options, const Problem &problem, bool safe, StepInfo &info) {
   const auto family = gemv_kernels();
-  return take(family, rank_gemv(problem, isas_for(options, safe), safe ? name_for(options, family) : ""), info);
+  return take(family, rank_gemv(problem, isas_for(options, safe), name_for(options, family, safe)), info);
 }
 
 const DepthwiseKernel &choose_depthwise(const Options &options, std::int64_t quads, std::int64_t vectors,
                                         std::int32_t taps, bool safe, StepInfo &info) {
   const auto family = depthwise_kernels();
-  const std::string name = safe ? name_for(options, family) : "";
+  const std::string name = name_for(options, family, safe);
   return take(family, rank_depthwise(quads, vectors, taps, isas_for(options, safe), name), info);
 }
 

@@ -1,11 +1,9 @@
 #include "network/conv.h"
 
 #include <algorithm>
-#include <string_view>
+#include <string>
 
-#include "core/table.h"
 #include "network/choose.h"
-#include "network/network.h"
 
 namespace prunus {
 namespace {
@@ -18,15 +16,21 @@ class ConvStep final : public Step {
   ConvStep(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::vector<Tap> taps)
       : Step({x}, y), layer_(layer), taps_(std::move(taps)) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &options) override {
     const Value &x = plan.value(reads[0]), &y = plan.value(writes);
     epilogue_ = LinearEpilogue(layer_);
     DenseMatrix matrix(layer_, tap_offsets(x, taps_), x.plane_bytes());
-    info.density = matrix.weight_density();
-    kernel_ = &choose_conv(plan.options, problem_of(matrix, y), epilogue_.conversion_is_safe(), info);
+    info.problem = matrix.problem(std::int64_t{y.geometry.images} * y.geometry.vectors());
+    info.timing = "conv,pitch" + std::to_string(y.geometry.pitch) + ",images" + std::to_string(y.geometry.images) +
+                  ",scheme" + std::to_string(layer_.epilogue->scheme);
+    info.density = info.problem.weight_density;
+    kernel_ = &choose_conv(options, info.problem, epilogue_.conversion_is_safe(), info);
+    packed_ = {};
     kernel_->pack(matrix.view(), packed_);
     cut(x, y);
   }
+
+  std::unique_ptr<Step> copy() const override { return std::make_unique<ConvStep>(reads[0], writes, layer_, taps_); }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);
@@ -49,19 +53,6 @@ class ConvStep final : public Step {
   }
 
  private:
-  Problem problem_of(const DenseMatrix &matrix, const Value &y) const {
-    Problem problem;
-    problem.out_c = layer_.out_c;
-    problem.quads = matrix.view().quads;
-    problem.vectors = std::int64_t{y.geometry.images} * y.geometry.vectors();
-    problem.density_4 = matrix.density(4, 1);
-    problem.density_16 = matrix.density(16, 1);
-    problem.density_32 = matrix.density(32, 1);
-    problem.density_32x64 = matrix.density(32, 16);
-    problem.weight_density = info.density;
-    return problem;
-  }
-
   // Strips of vectors whose inputs stay in cache while all groups use them, and chunks of groups for several threads.
   void cut(const Value &x, const Value &y) {
     const std::int64_t vectors = y.geometry.vectors(), column = std::int64_t{x.geometry.quads()} * kVectorBytes;

@@ -1,5 +1,6 @@
 // Depthwise convolutions, and average pooling as one.
 #include <algorithm>
+#include <string>
 
 #include "network/choose.h"
 #include "network/conv.h"
@@ -14,17 +15,27 @@ class DepthwiseStep : public Step {
   DepthwiseStep(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::vector<Tap> taps)
       : Step({x}, y), layer_(layer), taps_(std::move(taps)) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &options) override {
     const Value &x = plan.value(reads[0]), &y = plan.value(writes);
     epilogue_ = LinearEpilogue(layer_);
     const std::vector<std::int32_t> offsets = tap_offsets(x, taps_);
     const Geometry &g = y.geometry;
-    kernel_ = &choose_depthwise(plan.options, std::int64_t{g.images} * g.quads(), g.vectors(), layer_.taps,
+    info.problem.out_c = layer_.out_c;
+    info.problem.quads = layer_.taps;
+    info.problem.vectors = std::int64_t{g.images} * g.vectors();
+    info.timing = "depthwise,pitch" + std::to_string(g.pitch) + ",scheme" + std::to_string(layer_.epilogue->scheme);
+    kernel_ = &choose_depthwise(options, std::int64_t{g.images} * g.quads(), g.vectors(), layer_.taps,
                                 epilogue_.conversion_is_safe(), info);
+    packed_ = {};
     kernel_->pack({layer_.out_c, layer_.taps, layer_.w, offsets.data()}, packed_);
     unit_quads_ = static_cast<std::int32_t>(std::clamp<std::int64_t>(kUnitBytes / (std::int64_t{kVectorBytes} * g.vectors()), 1, g.quads()));
     chunks_ = (g.quads() + unit_quads_ - 1) / unit_quads_;
     units = std::int64_t{g.images} * chunks_;
+  }
+
+  // Of an AverageStep, too, whose arrays outlive the race.
+  std::unique_ptr<Step> copy() const override {
+    return std::make_unique<DepthwiseStep>(reads[0], writes, layer_, taps_);
   }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {

@@ -16,6 +16,18 @@ std::string number(double value) {
   return text;
 }
 
+// A path may hold anything.
+std::string escaped(const std::string &text) {
+  std::string safe;
+  for (const char c : text) {
+    const bool plain = c >= ' ' && c != '"' && c != '\\';
+    char code[8];
+    std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    safe += plain || static_cast<unsigned char>(c) >= 0x80 ? std::string(1, c) : code;
+  }
+  return safe;
+}
+
 std::string quoted(const std::string &text) { return '"' + text + '"'; }  // names are our own: nothing to escape
 
 std::string geometry_json(const Value &value) {
@@ -31,7 +43,7 @@ std::string geometry_json(const Value &value) {
 std::string step_json(const Plan &plan, const Step &step) {
   const StepInfo &info = step.info;
   std::string text = "{\"operator\": " + (info.node < 0 ? "null" : std::to_string(info.node));
-  text += ", \"kind\": " + quoted(info.kind) + ", \"kernel\": " + (info.kernel.empty() ? "null" : quoted(info.kernel));
+  text += ", \"kind\": " + quoted(info.kind) + ", \"kernel\": " + (*info.kernel ? quoted(info.kernel) : "null");
   text += ", \"output\": " + geometry_json(plan.value(step.writes)) + ", \"units\": " + std::to_string(step.units);
   text += ", \"density\": " + number(info.density) + ", \"predicted_seconds\": " + number(info.predicted_seconds);
   text += ", \"timed_seconds\": " + (info.timed_seconds > 0 ? number(info.timed_seconds) : "null") + ", \"losers\": [";
@@ -42,7 +54,8 @@ std::string step_json(const Plan &plan, const Step &step) {
 }
 
 std::string plan_json(const Plan &plan) {
-  std::string text = "{\"arena_bytes\": " + std::to_string(plan.arena_bytes) + ", \"steps\": [";
+  std::string text = "{\"arena_bytes\": " + std::to_string(plan.arena_bytes);
+  text += ", \"timings\": " + (plan.timings.empty() ? "null" : quoted(escaped(plan.timings))) + ", \"steps\": [";
   for (std::size_t i = 0; i < plan.steps.size(); ++i) text += (i ? ",\n  " : "\n  ") + step_json(plan, *plan.steps[i]);
   return text + "\n]}";
 }

@@ -33,7 +33,7 @@ class ElementwiseStep : public Step {
  public:
   ElementwiseStep(std::vector<std::int32_t> reads, std::int32_t writes) : Step(std::move(reads), writes) {}
 
-  void prepare(const Plan &plan) override { units = Units(plan.value(writes)).count; }
+  void prepare(const Plan &plan, const Options &) override { units = Units(plan.value(writes)).count; }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Value &y = memory.plan.value(writes);
@@ -106,7 +106,7 @@ class ChannelwiseStep final : public Step {
   ChannelwiseStep(std::int32_t a, std::int32_t b, std::int32_t y, const Binary &op, bool a_is_image)
       : Step({a, b}, y), kernel_(op), a_is_image_(a_is_image) {}
 
-  void prepare(const Plan &plan) override { units = Units(plan.value(writes)).count; }
+  void prepare(const Plan &plan, const Options &) override { units = Units(plan.value(writes)).count; }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const std::int32_t image_id = reads[a_is_image_ ? 0 : 1], channels_id = reads[a_is_image_ ? 1 : 0];

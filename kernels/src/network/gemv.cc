@@ -1,5 +1,6 @@
 // Matrix products of few rows: one step per row, each reading all weights.
 #include <algorithm>
+#include <string>
 
 #include "network/choose.h"
 #include "network/conv.h"
@@ -14,23 +15,21 @@ class GemvStep final : public Step {
   GemvStep(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::int32_t row)
       : Step({x}, y), layer_(layer), row_(row) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &, const Options &options) override {
     epilogue_ = LinearEpilogue(layer_);
     const DenseMatrix matrix(layer_, {0}, kQuad);
-    Problem problem;
-    problem.out_c = layer_.out_c;
-    problem.quads = matrix.view().quads;
-    problem.density_4 = matrix.density(4, 1);
-    problem.density_16 = matrix.density(16, 1);
-    problem.density_32 = matrix.density(32, 1);
-    problem.density_32x64 = matrix.density(32, 16);
-    problem.weight_density = info.density = matrix.weight_density();
-    kernel_ = &choose_gemv(plan.options, problem, epilogue_.conversion_is_safe(), info);
+    info.problem = matrix.problem(0);
+    info.density = info.problem.weight_density;
+    info.timing = "gemv,scheme" + std::to_string(layer_.epilogue->scheme);
+    kernel_ = &choose_gemv(options, info.problem, epilogue_.conversion_is_safe(), info);
+    packed_ = {};
     kernel_->pack(matrix.view(), packed_);
     const std::int64_t chunks = std::clamp<std::int64_t>(static_cast<std::int64_t>(packed_.value.size()) / kUnitBytes, 1, packed_.groups);
     unit_groups_ = static_cast<std::int32_t>((packed_.groups + chunks - 1) / chunks);
     units = (packed_.groups + unit_groups_ - 1) / unit_groups_;
   }
+
+  std::unique_ptr<Step> copy() const override { return std::make_unique<GemvStep>(reads[0], writes, layer_, row_); }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Epilogue epilogue = epilogue_.view();

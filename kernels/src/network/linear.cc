@@ -134,4 +134,17 @@ double DenseMatrix::weight_density() const {
   return 1 - static_cast<double>(zeros) / static_cast<double>(w_.size());
 }
 
+Problem DenseMatrix::problem(std::int64_t vectors) const {
+  Problem problem;
+  problem.out_c = out_c_;
+  problem.quads = quads_;
+  problem.vectors = vectors;
+  problem.density_4 = density(4, 1);
+  problem.density_16 = density(16, 1);
+  problem.density_32 = density(32, 1);
+  problem.density_32x64 = density(32, 16);
+  problem.weight_density = weight_density();
+  return problem;
+}
+
 }  // namespace prunus

@@ -8,6 +8,7 @@
 #include "core/kernel.h"
 #include "network/definition.h"
 #include "network/value.h"
+#include "select/select.h"
 
 namespace prunus {
 
@@ -63,6 +64,8 @@ class DenseMatrix {
   // Share of blocks of rows x quads (starting at multiples) with a nonzero weight.
   double density(std::int32_t rows, std::int32_t quads) const;
   double weight_density() const;
+  // What the chooser asks, for so many vectors of pixels.
+  Problem problem(std::int64_t vectors) const;
 
  private:
   std::int32_t out_c_, quads_;

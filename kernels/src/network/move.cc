@@ -24,7 +24,7 @@ class ConcatStep final : public Step {
     }
   }
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &) override {
     for (std::size_t i = 0; i < parts_.size(); ++i)
       for (std::int32_t quad = 0; quad < plan.value(reads[i]).geometry.quads(); ++quad)
         planes_.push_back({static_cast<std::int32_t>(i), quad});
@@ -68,7 +68,7 @@ class PixelStep final : public Step {
  public:
   PixelStep(std::int32_t x, std::int32_t y, PixelMap map) : Step({x}, y), map_(std::move(map)) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &) override {
     const Geometry &g = plan.value(writes).geometry;
     units = std::int64_t{g.images} * g.quads();
   }

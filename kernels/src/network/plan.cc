@@ -52,7 +52,8 @@ std::shared_ptr<const Plan> make_plan(const Definition &definition, Options opti
   lowering.run();
   lay_out_values(*plan, lowering.pitch_classes());
   assign_arena(*plan);
-  for (const auto &step : plan->steps) step->prepare(*plan);
+  for (const auto &step : plan->steps) step->prepare(*plan, plan->options);
+  if (plan->options.timed > 0) race_candidates(*plan);
   return plan;
 }
 

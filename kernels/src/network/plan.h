@@ -28,6 +28,7 @@ class Plan {
   std::vector<Value> values;
   std::vector<std::unique_ptr<Step>> steps;  // in order
   std::int64_t arena_bytes = 0;
+  std::string timings;  // where timed seconds came from and went to, for `describe`
 
   const Value &value(std::int32_t id) const { return values[static_cast<std::size_t>(id)]; }
 };
@@ -37,5 +38,8 @@ std::shared_ptr<const Plan> make_plan(const Definition &definition, Options opti
 
 // Offsets of all values in the arena, from the steps that write and read them.
 void assign_arena(Plan &plan);
+
+// Runs the best candidates of every step on the plan's own buffers, and keeps the fastest.
+void race_candidates(Plan &plan);
 
 }  // namespace prunus

@@ -11,7 +11,7 @@ class MaxPoolStep final : public Step {
  public:
   MaxPoolStep(std::int32_t x, std::int32_t y, std::vector<Tap> taps) : Step({x}, y), taps_(std::move(taps)) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &) override {
     offsets_ = tap_offsets(plan.value(reads[0]), taps_);
     const Geometry &g = plan.value(writes).geometry;
     units = std::int64_t{g.images} * g.quads();
@@ -39,7 +39,7 @@ class GlobalAverageStep final : public Step {
  public:
   GlobalAverageStep(std::int32_t x, std::int32_t y, const AvgPool &op) : Step({x}, y), op_(op) {}
 
-  void prepare(const Plan &plan) override {
+  void prepare(const Plan &plan, const Options &) override {
     const Geometry &g = plan.value(reads[0]).geometry;
     units = std::int64_t{g.images} * g.quads();
   }

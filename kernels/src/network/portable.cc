@@ -97,7 +97,7 @@ class PortableStep final : public Step {
     info.kernel = "portable";
   }
 
-  void prepare(const Plan &) override {}
+  void prepare(const Plan &, const Options &) override {}
 
   void run(const Memory &memory, std::int64_t, std::int64_t) const override {
     std::visit(Call(memory, node_, *this), node_.op);

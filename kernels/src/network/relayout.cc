@@ -21,7 +21,7 @@ class PlaneStep : public Step {
  public:
   PlaneStep(std::int32_t x, std::int32_t y, bool image_is_output) : Step({x}, y), image_is_output_(image_is_output) {}
 
-  void prepare(const Plan &plan) override { units = std::int64_t{image(plan).geometry.images} * quads(plan); }
+  void prepare(const Plan &plan, const Options &) override { units = std::int64_t{image(plan).geometry.images} * quads(plan); }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const std::int64_t per_image = quads(memory.plan);
@@ -134,7 +134,7 @@ class FlatToRows final : public Step {
  public:
   FlatToRows(std::int32_t x, std::int32_t y) : Step({x}, y) {}
 
-  void prepare(const Plan &plan) override { units = (plan.value(writes).geometry.width + kBlock - 1) / kBlock; }
+  void prepare(const Plan &plan, const Options &) override { units = (plan.value(writes).geometry.width + kBlock - 1) / kBlock; }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);
@@ -155,7 +155,7 @@ class RowsToFlat final : public Step {
  public:
   RowsToFlat(std::int32_t x, std::int32_t y) : Step({x}, y) {}
 
-  void prepare(const Plan &plan) override { units = (plan.value(reads[0]).geometry.width + kBlock - 1) / kBlock; }
+  void prepare(const Plan &plan, const Options &) override { units = (plan.value(reads[0]).geometry.width + kBlock - 1) / kBlock; }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);
@@ -176,7 +176,7 @@ class FlatToFlat final : public Step {
  public:
   FlatToFlat(std::int32_t x, std::int32_t y) : Step({x}, y) {}
 
-  void prepare(const Plan &) override {}
+  void prepare(const Plan &, const Options &) override {}
 
   void run(const Memory &memory, std::int64_t, std::int64_t) const override {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 namespace prunus {
 
 class Plan;
+struct Options;
 
 // Where the bytes of a run are.
 struct Memory {
@@ -26,10 +28,12 @@ struct Memory {
 // What `describe` says of a step.
 struct StepInfo {
   std::int32_t node = -1;  // operator of the definition; -1: a change of layout
-  std::string kind, kernel;
+  const char *kind = "", *kernel = "";  // of tables that outlive all plans
   double density = 1;  // share of weights that are not zero
   double predicted_seconds = 0, timed_seconds = 0;  // 0: not known
   std::vector<Candidate> losers;
+  Problem problem;     // what the chooser saw
+  std::string timing;  // what else the speed depends on, for the cache of timings
 };
 
 // Work is cut into units, numbered so that neighbours share cached data; any number of them may run at once.
@@ -40,8 +44,11 @@ class Step {
   Step(const Step &) = delete;
   Step &operator=(const Step &) = delete;
 
-  // Packs weights and counts units, once the geometry of all values is known.
-  virtual void prepare(const Plan &plan) = 0;
+  // Packs weights and counts units, once the geometry of all values is known. The options are the plan's, or name
+  // another kernel.
+  virtual void prepare(const Plan &plan, const Options &options) = 0;
+  // The same step, unprepared, for a race between kernels; nullptr where there is no choice.
+  virtual std::unique_ptr<Step> copy() const { return nullptr; }
   virtual void run(const Memory &memory, std::int64_t begin, std::int64_t end) const = 0;
 
   std::vector<std::int32_t> reads;  // values
