@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from harness.claims import CLAIMS, geometric_means, limit_verdicts, verdict
 from harness.contest import Contest, LayerTimes, Variant
 from harness.limit import Limit, NoLimit
 from harness.machine import machine, pin
 from harness.report import result_json, table
 from harness.shapes import DENSITIES, SETS, Layer
-from peers import PEERS, Missing
+from peers import ENGINES, PEERS, Missing
 
 BLOCKS = ("16x4", "32x4", "4x4", "32x64")
 
@@ -30,7 +31,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", action="append", choices=sorted(SETS), help="default: all of them")
     parser.add_argument("--layer", action="append", help="only layers of this name")
-    parser.add_argument("--engine", action="append", choices=list(PEERS), help="default: all that are installed")
+    parser.add_argument("--engine", action="append", choices=list(ENGINES), help="default: all that are installed")
     parser.add_argument("--density", action="append", type=float, help=f"of our weights; default: {DENSITIES}")
     parser.add_argument("--block", action="append", choices=BLOCKS, help="default: 16x4 and 32x4")
     parser.add_argument("--rounds", type=int, default=11)
@@ -50,11 +51,11 @@ def engines(names: Sequence[str]) -> dict[str, ModuleType]:
     found = {}
     for name in names:
         try:
-            PEERS[name].version()
+            ENGINES[name].version()
         except Missing as reason:
             print(f"skipped: {name}: {reason}")
         else:
-            found[name] = PEERS[name]
+            found[name] = ENGINES[name]
     return found
 
 
@@ -77,7 +78,7 @@ def main() -> int:
         limit = None
         print(f"skipped: shares of the limit: {reason}")
     contest = Contest(
-        engines(options.engine or list(PEERS)),
+        engines(options.engine or list(ENGINES)),
         variants(options.density or DENSITIES, options.block or BLOCKS[:2]),
         options.rounds,
     )
@@ -85,6 +86,11 @@ def main() -> int:
     for set_name, layer in chosen(options.set, options.layer):
         results.append(contest.run(set_name, layer))
         print("\n".join(table(results[-1], limit, header=len(results) == 1)), flush=True)
+    print("\n".join(["-- geometric means", *geometric_means(results, contest.variants, list(PEERS)), "-- claims"]))
+    for claim in CLAIMS:
+        print(verdict(claim, results, here.instruction_sets))
+    if limit:
+        print("\n".join(limit_verdicts(results, limit, "avx512vnni")))
     if options.out:
         options.out.write_text(json.dumps(result_json(here, limit, results), indent=1) + "\n", encoding="utf-8")
     return 0 if results else 2

@@ -12,7 +12,7 @@ from peers import Missing, Prepared
 
 from .intervals import summary
 from .problem import Problem, make, reference
-from .rounds import Timer, interleave, wall
+from .rounds import Timer, clocked, interleave
 from .shapes import Layer
 
 OURS = "prunus"
@@ -98,9 +98,9 @@ class Contest:
         return [DENSE]
 
     def _time(self, prepared: Mapping[tuple[str, Variant], Prepared]) -> list[Timing]:
-        timers: dict[Any, Timer] = {key: ready.timer or wall(ready.call) for key, ready in prepared.items()}
+        timers: dict[Any, Timer] = {key: ready.timer or clocked(ready.call) for key, ready in prepared.items()}
         calls: dict[Any, Timer] = {
-            engine: wall(self.engines[engine].empty_call())
+            engine: clocked(self.engines[engine].empty_call())
             for engine in dict.fromkeys(engine for engine, _ in prepared)
             if any(ready.timer is None for (name, _), ready in prepared.items() if name == engine)
         }

@@ -1,6 +1,6 @@
-"""The engines that Prunus is measured against, each running one layer in its own best layout.
+"""Prunus and the engines that it is measured against, each running one layer in its own best layout.
 
-A peer is a module with `version()` and `prepare(problem)`; both raise `Missing` where the peer is not installed.
+An engine is a module with `version()` and `prepare(problem)`; both raise `Missing` where the engine is not installed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from . import onednn, onnxruntime_qdq, openvino_int8
+from . import onednn, onnxruntime_qdq, openvino_int8, prunus_kernels
 from .base import Missing, Prepared
 
 PEERS: Mapping[str, ModuleType] = {
@@ -16,5 +16,6 @@ PEERS: Mapping[str, ModuleType] = {
     "openvino": openvino_int8,
     "onednn": onednn,
 }
+ENGINES: Mapping[str, ModuleType] = PEERS | {"prunus": prunus_kernels}
 
-__all__ = ["PEERS", "Missing", "Prepared"]
+__all__ = ["ENGINES", "PEERS", "Missing", "Prepared"]
