@@ -25,6 +25,7 @@ AVX512VNNI = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-ma
 ISA_FLAGS = {
     "avx2": AVX2,
     "avxvnni": [*AVX2, "-mavxvnni"],
+    "avx512vnni": AVX512VNNI,
     "amx": [*AVX512VNNI, "-mamx-tile", "-mamx-int8"],
 }
 
@@ -70,11 +71,21 @@ def count(code: list[Instruction], name: str) -> int:
     return sum(i.name == name for i in code)
 
 
+@dataclass(frozen=True)
+class Object:
+    functions: dict[str, list[Instruction]]
+    weak_symbols: list[str]
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 @functools.cache
-def functions_of(compiler: str, isa: str, file: str) -> dict[str, list[Instruction]]:
+def built(compiler: str, isa: str, file: str) -> Object:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("not an x86 machine: its compiler makes other code")
-    for tool in (compiler, "objdump"):
+    for tool in (compiler, "objdump", "nm"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     with tempfile.TemporaryDirectory() as folder:
@@ -84,13 +95,13 @@ def functions_of(compiler: str, isa: str, file: str) -> dict[str, list[Instructi
         if "unrecognized command-line option" in done.stderr or "unknown argument" in done.stderr:
             pytest.skip(f"{compiler} does not know {isa}")
         assert done.returncode == 0, done.stderr
-        dump = ["objdump", "-d", "-C", "--no-show-raw-insn", "-w", out]
-        return parse(subprocess.run(dump, capture_output=True, text=True, check=True, timeout=60).stdout)
+        weak = [line.split(maxsplit=2)[2] for line in output("nm", "-C", out).splitlines() if line[17:18] == "W"]
+        return Object(parse(output("objdump", "-d", "-C", "--no-show-raw-insn", "-w", out)), weak)
 
 
 def float_tiles(compiler: str, isa: str) -> list[list[Instruction]]:
     """The functions that compute a tile with the f32 epilogue, which is the common one."""
-    functions = functions_of(compiler, isa, "conv.cc")
+    functions = built(compiler, isa, "conv.cc").functions
     return [code for name, code in functions.items() if "run_tile<" in name and "FloatScale" in name]
 
 
@@ -113,8 +124,22 @@ def test_avxvnni_tiles_stay_in_registers(compiler: str) -> None:
     assert not [i for loop in loops for i in loop if i.is_spill]
 
 
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_avx512vnni_tiles_stay_in_registers(compiler: str) -> None:
+    functions = built(compiler, "avx512vnni", "conv.cc").functions
+    for vectors in range(1, 7):
+        (code,) = [code for name, code in functions.items() if f"run_tile<{vectors}>" in name]
+        loop = max(inner_loops(code), key=lambda loop: count(loop, "vpdpbusd"))
+        blocks, rest = divmod(count(loop, "vpdpbusd"), 4 * vectors)  # clang may take two blocks at once
+        assert blocks >= 1 and rest == 0
+        # per block one load of each vector, one broadcast of each weight word, and nothing else in a zmm register
+        assert count(loop, "vmovdqu64") == blocks * vectors
+        assert count(loop, "vpbroadcastd") + count(loop, "vbroadcastss") == blocks * 4
+        assert sum("%zmm" in i.operands for i in loop) == blocks * (4 * vectors + vectors + 4)
+
+
 def test_amx_steps_are_loads_and_products() -> None:
-    functions = functions_of("g++", "amx", "conv.cc")
+    functions = built("g++", "amx", "conv.cc").functions
     code = next(code for name, code in functions.items() if "FloatScale, 2>::run" in name)
     assert count(code, "tilezero") % 4 == 0 and count(code, "tilestored") % 2 == 0
     first = next(i for i, instruction in enumerate(code) if instruction.name == "tileloadd")
@@ -141,10 +166,16 @@ def test_amx_steps_are_loads_and_products() -> None:
 
 
 def test_amx_configures_and_releases_tiles() -> None:
-    functions = functions_of("g++", "amx", "conv.cc")
+    functions = built("g++", "amx", "conv.cc").functions
     configured = [code for code in functions.values() if count(code, "ldtilecfg")]
     assert configured
     assert all(count(code, "ldtilecfg") == count(code, "tilerelease") for code in configured)
+
+
+@pytest.mark.parametrize("isa", sorted(ISA_FLAGS))
+def test_nothing_is_left_for_the_linker_to_share(isa: str) -> None:
+    """A weak symbol might be chosen for callers on machines that lack the instructions."""
+    assert built("g++", isa, "conv.cc").weak_symbols == []
 
 
 def test_a_spill_would_be_seen() -> None:

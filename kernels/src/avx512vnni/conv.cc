@@ -1,8 +1,8 @@
 // Convolution over blocks of R x 4 weights, R in {4, 16, 32}; without zeros all quads are in the list.
 //
 // A tile is one output quad by up to six vectors of 16 pixels: 24 accumulators, the four weight words of a block in
-// registers, one vector of activations at a time. Per block that is 10 loads for 24 vpdpbusd, with no register to spare:
-// column() is assembly, because compilers that schedule the loads of several columns first run out of registers.
+// registers, one vector of activations at a time. Per block that is 10 loads for 24 vpdpbusd, with few registers to
+// spare: column() is assembly, because compilers that schedule the loads of several columns first run out of them.
 #include <algorithm>
 
 #include "avx512vnni/epilogue.h"
@@ -50,7 +50,8 @@ struct Tile {
   const IntegerScale s0(*tile.epilogue, tile.channel), s1(*tile.epilogue, tile.channel + 1),
       s2(*tile.epilogue, tile.channel + 2), s3(*tile.epilogue, tile.channel + 3);
   for (int v = 0; v < vectors; ++v) {
-    const __m512i bytes = tile.output->narrow(s0.apply(a[v][0]), s1.apply(a[v][1]), s2.apply(a[v][2]), s3.apply(a[v][3]));
+    const __m512i bytes =
+        tile.output->narrow(s0.apply(a[v][0]), s1.apply(a[v][1]), s2.apply(a[v][2]), s3.apply(a[v][3]));
     tile.output->store(tile.y + v * kVectorBytes, transpose_lanes(bytes), tile.valid[v]);
   }
 }
@@ -97,9 +98,10 @@ void run_tile(const Tile &tile) {
 }
 
 using RunTile = void (*)(const Tile &);
-constexpr RunTile kRunTile[kTileVectors] = {run_tile<1>, run_tile<2>, run_tile<3>, run_tile<4>, run_tile<5>, run_tile<6>};
+constexpr RunTile kRunTile[kTileVectors] = {run_tile<1>, run_tile<2>, run_tile<3>,
+                                            run_tile<4>, run_tile<5>, run_tile<6>};
 
-// One strip of at most six vectors for some groups. Rows of a group are adjacent output quads; their weights follow
+// One strip of at most six vectors for all groups. Rows of a group are adjacent output quads; their weights follow
 // each other in `value`, quad by quad.
 void run_strip(const ConvArgs &args, const Output &output, std::int32_t vector, std::int32_t vectors) {
   const Packed &weights = *args.weights;
@@ -123,7 +125,8 @@ void run_strip(const ConvArgs &args, const Output &output, std::int32_t vector, 
   }
 }
 
-// Strips of equal width: five and five vectors are faster than six and four.
+// Strips of about equal width. Within one, activations stay in the second cache and weights stream through it, which
+// hides behind the products: a block of 24 vpdpbusd takes seven lines.
 void run(const ConvArgs &args) {
   const Output output(*args.epilogue);
   const std::int32_t vectors = args.vector_end - args.vector_begin;

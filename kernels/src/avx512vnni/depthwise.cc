@@ -1,7 +1,7 @@
 // Depthwise convolution: taps that are neighbours in a row are the bytes of one vpdpbusd.
 //
-// A load at a tap holds in each lane 4 pixels of 4 channels; transposed within the lane it holds 4 taps of each channel,
-// for the pixel in question and for those right of it:
+// A load at a tap holds in each lane 4 pixels of 4 channels; transposed within the lane it holds 4 taps of each
+// channel, for the pixel in question and for those right of it:
 //
 //   pixel 0: taps 0 1 2 .      so three taps of pixels 0 and 1 come from one load, with the weights moved by a byte,
 //   pixel 1: . taps 0 1 2      and those of pixels 2 and 3 from a load two pixels to the right: the third tap's.

@@ -32,7 +32,9 @@ template <class Weights, class X>
       acc[i] = _mm512_dpbusd_epi32(acc[i], x(b + i), weights(b + i));
     });
   for (; b < blocks; ++b) acc[0] = _mm512_dpbusd_epi32(acc[0], x(b), weights(b));
-  unroll<kGemvChains - 1>([&](auto i) __attribute__((always_inline)) { acc[0] = _mm512_add_epi32(acc[0], acc[i + 1]); });
+  unroll<kGemvChains - 1>([&](auto i) __attribute__((always_inline)) {
+    acc[0] = _mm512_add_epi32(acc[0], acc[i + 1]);
+  });
   return acc[0];
 }
 
@@ -43,11 +45,13 @@ inline void store_rows(const Epilogue &epilogue, std::int32_t channel, __m512i a
     _mm512_storeu_si512(memory, acc);
     return store_channels(epilogue, channel, memory, y);
   }
+  const auto every = [](std::int32_t byte) { return _mm_set1_epi8(static_cast<char>(byte)); };
   const __m512i value = requantize_float(acc, _mm512_loadu_ps(epilogue.scale + channel));
-  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(value), _mm256_set1_epi16(static_cast<short>(epilogue.zero)));
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(epilogue.zero));
+  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(value), zero);
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  const __m128i low = _mm_set1_epi8(static_cast<char>(epilogue.low)), high = _mm_set1_epi8(static_cast<char>(epilogue.high));
-  _mm_storeu_si128(reinterpret_cast<__m128i *>(y), _mm_min_epu8(_mm_max_epu8(bytes, low), high));
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(y),
+                   _mm_min_epu8(_mm_max_epu8(bytes, every(epilogue.low)), every(epilogue.high)));
 }
 
 // expand(mask, value): the block whose weights of nonzero bits lie at value.

@@ -37,7 +37,8 @@ inline __mmask16 first(std::size_t count) {
     r[4 * j + 3] = _mm512_unpackhi_epi64(t[4 * j + 1], t[4 * j + 3]);
   });
   unroll<4>([&](auto k) __attribute__((always_inline)) {
-    const __m512i even01 = _mm512_shuffle_i32x4(r[k], r[4 + k], 0x88), odd01 = _mm512_shuffle_i32x4(r[k], r[4 + k], 0xdd);
+    const __m512i even01 = _mm512_shuffle_i32x4(r[k], r[4 + k], 0x88);
+    const __m512i odd01 = _mm512_shuffle_i32x4(r[k], r[4 + k], 0xdd);
     const __m512i even23 = _mm512_shuffle_i32x4(r[8 + k], r[12 + k], 0x88);
     const __m512i odd23 = _mm512_shuffle_i32x4(r[8 + k], r[12 + k], 0xdd);
     t[k] = _mm512_shuffle_i32x4(even01, even23, 0x88);
