@@ -44,14 +44,14 @@ def demands(tiles: Tiles, architecture: Architecture) -> list[Demand]:
 def partial_sums(tiles: Tiles, revisits: Ints, accumulator_bits: int, held: Ints | bool) -> Floats:
     """Bytes of outputs at the buffer: each is written once; unless held beside the array, every further visit writes
     and reads a partial sum."""
-    final = tiles.output_sweep * tiles.output_bits / 8
-    extra = np.maximum(revisits - 1, 0) * 2 * tiles.output_sweep * accumulator_bits / 8
+    final = tiles.output_bytes
+    extra = np.maximum(revisits - 1, 0) * 2 * tiles.outputs * accumulator_bits / 8
     return np.asarray(np.where(held, final, final + extra), np.float64)
 
 
 def _systolic(tiles: Tiles, array: Systolic, flow: str) -> Demand:
     rows, columns, pe = array.rows, array.columns, array.pe
-    macs = tiles.output_sweep * tiles.c * tiles.window
+    macs = tiles.macs
     filters = tiles.folds_of_filters(columns)
     if flow == "os":
         positions = tiles.folds_of_positions(rows)
@@ -112,14 +112,14 @@ def _spatial(tiles: Tiles, array: Spatial) -> Demand:
     cycles = filters * sets * stripes * ceil_div(tiles.g, lanes["G"])
     if array.depthwise_unroll is not None:
         cycles = np.where((tiles.c == 1) & (tiles.g > 1), _depthwise(tiles, array.depthwise_unroll), cycles)
-    macs = tiles.output_sweep * tiles.c * tiles.window
+    macs = tiles.macs
     loads = tiles.folds_of_positions(array.weight_reuse * parallel_positions)
     adder_tree = max(lanes["C"] * lanes["R"] * lanes["S"], 1)
     return Demand(
         "spatial",
         np.asarray(cycles, np.float64),
         macs / np.minimum(lanes["K"], tiles.tk) * tiles.input_bits / 8,
-        tiles.weight_sweep * loads * tiles.weight_bits / 8,
+        tiles.weight_bytes * loads,
         partial_sums(tiles, tiles.nc, pe.accumulator_bits, False),
         macs * pe.accumulator_bits / 8 / adder_tree,
         macs * (pe.input_bits + pe.weight_bits + 2 * pe.accumulator_bits / adder_tree) / 8,

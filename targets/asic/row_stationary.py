@@ -68,7 +68,7 @@ def _passes(tiles: Tiles, array: RowStationary, sets: Ints, p: int, q: int, chan
     compute = tiles.tq * p_used * q_used * tiles.s
     run = np.maximum(np.maximum(compute, input_words / array.input_bus), output_words / array.output_bus)
     cycles = np.where(fits, passes * strips * (load + run), np.inf)
-    macs = tiles.output_sweep * tiles.c * tiles.window
+    macs = tiles.macs
     total = passes * strips
     sums = total * output_words * pe.accumulator_bits / 8
     return [

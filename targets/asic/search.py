@@ -26,12 +26,12 @@ from typing import Literal
 
 import numpy as np
 
-from .architecture import Architecture
+from .architecture import Architecture, RowStationary, Spatial
 from .architecture_file import ArchitectureError
 from .arrays import Demand, demands
 from .problem import Problem
 from .sparsity import Effect, effect
-from .tiles import Floats, Tiles
+from .tiles import Flags, Floats, Tiles
 
 Order = Literal["positions", "channels", "filters"]
 ORDERS: tuple[Order, ...] = ("positions", "channels", "filters")
@@ -108,16 +108,23 @@ class Searcher:
         self.effects = tuple(effects or (effect(each, architecture) for each in tiles.problems))
         self._port = architecture.per_cycle(architecture.dram.bandwidth) * architecture.dram.efficiency.value
         self._keeps = {operand for buffer in architecture.buffers for operand in buffer.keeps}
+        self._doubled = all(buffer.double_buffered for buffer in architecture.buffers)
+        # weights wait for nobody: the first of them are fetched during the layer before
+        self._ahead = self._doubled and "weights" in self._keeps
+        stored = np.array([each.weight_bytes for each in self.effects])
+        self._stored: Floats | None = stored[tiles.layer] if np.any(stored != 1.0) else None
         speed = np.array([each.time for each in self.effects])[tiles.layer]
         self._flows = [self._with_skipping(each, speed) for each in demands(tiles, architecture)]
         self._buffer_cycles = [self._port_cycles(each) for each in self._flows]
         busy = [np.maximum(f.cycles, b) for f, b in zip(self._flows, self._buffer_cycles, strict=True)]
-        self._flow = np.argmin(np.stack(busy), axis=0)
-        self._busy = np.min(np.stack(busy), axis=0)
+        self._busy, self._flow = busy[0], np.zeros(len(tiles.layer), np.int64)
+        for number, cycles in enumerate(busy[1:], 1):
+            self._flow = np.where(cycles < self._busy, number, self._flow)
+            self._busy = np.minimum(self._busy, cycles)
 
     def _with_skipping(self, demand: Demand, speed: Floats) -> Demand:
-        weights = np.array([each.weight_bytes for each in self.effects])[self.tiles.layer]
-        return replace(demand, cycles=np.ceil(demand.cycles * speed), weight_bytes=demand.weight_bytes * weights)
+        weights = self._compressed(demand.weight_bytes)
+        return replace(demand, cycles=np.ceil(demand.cycles * speed), weight_bytes=weights)
 
     def _port_cycles(self, demand: Demand) -> Floats:
         """Cycles of the busiest buffer port."""
@@ -130,83 +137,90 @@ class Searcher:
 
     # -- capacity ---------------------------------------------------------------------------------------------------
 
-    def _fits(self, residency: Residency) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        tiles, bits = self.tiles, self.architecture.array.pe.accumulator_bits
-        whole_input = tiles.g * tiles.c * tiles.h * tiles.w * tiles.input_bits / 8
-        whole_output = tiles.output_sweep * tiles.output_bits / 8
-        weights = np.array([each.weight_bytes for each in self.effects])[tiles.layer]
-        several = tiles.g * tiles.n_positions * tiles.nc * tiles.nk > 1
-        fits = np.ones(len(tiles.layer), bool)
+    def _fits(self, residency: Residency) -> Flags:
+        """Tiles that the buffers hold, beside the activations that stay."""
+        tiles, array = self.tiles, self.architecture.array
+        fits: Flags = np.ones(len(tiles.layer), bool)
         for buffer in self.architecture.buffers:
-            twice = np.where(several, 2, 1) if buffer.double_buffered else 1
-            sums = np.where(tiles.nc > 1, bits, np.maximum(tiles.output_bits, self._sum_bits()))
-            need = {
-                "inputs": whole_input if residency.inputs else tiles.input_tile * tiles.input_bits / 8 * twice,
-                "weights": tiles.weight_tile * tiles.weight_bits / 8 * weights * twice,
-                "outputs": tiles.output_tile * sums / 8 + (whole_output if residency.outputs else 0),
-            }
-            used = sum((need[operand] for operand in buffer.keeps), np.zeros(len(fits)))
+            used = np.zeros(len(fits))
+            twice = np.where(tiles.tile_count > 1, 2.0, 1.0) if buffer.double_buffered else 1.0
+            if "inputs" in buffer.keeps:
+                used += tiles.whole_input_bytes if residency.inputs else tiles.input_tile_bytes * twice
+            if "weights" in buffer.keeps:
+                used += self._compressed(tiles.weight_tile_bytes) * twice
+            if "outputs" in buffer.keeps:
+                used += self._sum_tile_bytes()
+                if residency.outputs:
+                    used += tiles.output_bytes
             fits &= used <= buffer.size.value
-        if getattr(self.architecture.array, "whole_rows", False):
+        if isinstance(array, Spatial) and array.whole_rows:
             fits &= tiles.nq == 1
         if "outputs" not in self._keeps:
             fits &= tiles.nc == 1
         return fits
 
-    def _sum_bits(self) -> int:
-        """Width of an output while it is being summed: row-stationary arrays keep partial sums in the buffer."""
-        array = self.architecture.array
-        return array.pe.accumulator_bits if array.kind == "row_stationary" else 1
+    def _sum_tile_bytes(self) -> Floats:
+        """An output tile while it is being summed up. Row-stationary arrays always sum in the buffer."""
+        tiles, array = self.tiles, self.architecture.array
+        bits = array.pe.accumulator_bits
+        always = isinstance(array, RowStationary)
+        return np.where((tiles.nc > 1) | always, tiles.output_tile * (bits / 8.0), tiles.output_tile_bytes)
+
+    def _compressed(self, weights: Floats) -> Floats:
+        return weights if self._stored is None else weights * self._stored
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     def evaluate(self, residency: Residency, order: Order) -> Timing:
         """Time and traffic of every tile under one loop order."""
-        tiles = self.tiles
-        weights = np.array([each.weight_bytes for each in self.effects])[tiles.layer]
-        again_inputs = tiles.nk if order != "filters" or "inputs" not in self._keeps else 1
-        again_weights = tiles.n_positions if order != "positions" or "weights" not in self._keeps else 1
-        visits = tiles.nc if order != "channels" else 1
-        inputs = 0.0 if residency.inputs else tiles.input_sweep * again_inputs * tiles.input_bits / 8
-        sums = 2 * (visits - 1) * self.architecture.array.pe.accumulator_bits
-        outputs = tiles.output_sweep * ((0 if residency.outputs else tiles.output_bits) + sums) / 8
-        moved = (
-            np.zeros(len(tiles.layer)) + inputs,
-            tiles.weight_sweep * again_weights * tiles.weight_bits / 8 * weights,
-            np.zeros(len(tiles.layer)) + outputs,
-        )
-        dram = (moved[0] + moved[1] + moved[2]) / self._port
-        doubled = all(buffer.double_buffered for buffer in self.architecture.buffers)
-        ahead = doubled and "weights" in self._keeps  # weights wait for nobody: fetched during the layer before
-        first = np.zeros(len(dram)) if ahead else tiles.weight_tile * tiles.weight_bits / 8 * weights
+        tiles, none = self.tiles, np.zeros(len(self.tiles.layer))
+        inputs, outputs, first, last = none, none, none, none
         if not residency.inputs:
-            first = first + tiles.input_tile * tiles.input_bits / 8
-        last = np.zeros(len(dram)) if residency.outputs else tiles.output_tile * tiles.output_bits / 8
+            stays = order == "filters" and "inputs" in self._keeps
+            inputs = tiles.input_bytes if stays else tiles.input_bytes_per_filter_tile
+            first = tiles.input_tile_bytes
+        stays = order == "positions" and "weights" in self._keeps
+        weights = self._compressed(tiles.weight_bytes if stays else tiles.weight_bytes_per_position_tile)
+        if not self._ahead:
+            first = first + self._compressed(tiles.weight_tile_bytes)
+        if not residency.outputs:
+            outputs, last = tiles.output_bytes, tiles.output_tile_bytes
+        if order != "channels":
+            outputs = outputs + tiles.revisited_outputs * (2 * self.architecture.array.pe.accumulator_bits / 8.0)
+        dram = (inputs + weights + outputs) / self._port
         ramp = np.minimum((first + last) / self._port, dram)
-        body = np.maximum(self._busy, dram - ramp) if doubled else self._busy + dram - ramp
-        return Timing(np.ceil(ramp + body), dram, ramp, moved)
+        body = np.maximum(self._busy, dram - ramp) if self._doubled else self._busy + dram - ramp
+        return Timing(np.ceil(ramp + body), dram, ramp, (inputs, weights, outputs))
 
     def search(self, residency: Residency = Residency(), objective: Objective = "latency") -> list[Found | None]:
         """Per problem the best mapping; None where no tile fits together with the resident activations."""
         fits = self._fits(residency)
         runs = {order: self.evaluate(residency, order) for order in ORDERS}
-        scores = np.stack([np.where(fits, self._score(runs[order], objective), np.inf) for order in ORDERS])
-        traffic = np.stack([runs[order].dram_cycles for order in ORDERS])
+        scores = {order: np.where(fits, self._score(run, objective), np.inf) for order, run in runs.items()}
         found: list[Found | None] = []
-        for index, (start, stop) in enumerate(zip(self.tiles.first[:-1], self.tiles.first[1:], strict=True)):
-            part, moved = scores[:, start:stop], traffic[:, start:stop]
-            least = part.min()
+        for index in range(len(self.tiles.problems)):
+            start, stop = int(self.tiles.first[index]), int(self.tiles.first[index + 1])
+            parts = {order: score[start:stop] for order, score in scores.items()}
+            least = min(float(part.min()) for part in parts.values())
             if not np.isfinite(least):
                 found.append(None)
                 continue
-            at = int(np.where(part <= least, moved, np.inf).argmin())
-            best = self._cost(runs, at, start, part.shape[1])
-            rest = np.where(part > least, part, np.inf)
-            second = int(rest.argmin())
-            runner_up = self._cost(runs, second, start, part.shape[1]) if np.isfinite(rest.flat[second]) else None
-            bound = self.lower_bound(index, residency)
-            found.append(Found(best, runner_up, bound, int(np.isfinite(part).sum()) * len(self._flows)))
+            best = self._least_traffic(runs, parts, least, start)
+            beyond = {order: np.where(part > least, part, np.inf) for order, part in parts.items()}
+            second = min(float(part.min()) for part in beyond.values())
+            runner_up = self._least_traffic(runs, beyond, second, start) if np.isfinite(second) else None
+            count = int(np.count_nonzero(fits[start:stop])) * len(ORDERS) * len(self._flows)
+            found.append(Found(best, runner_up, self.lower_bound(index, residency), count))
         return found
+
+    def _least_traffic(self, runs: dict[Order, Timing], parts: dict[Order, Floats], score: float, start: int) -> Cost:
+        """Of the mappings with this score, the one that moves least over DRAM."""
+        choices = []
+        for order, part in parts.items():
+            for at in np.flatnonzero(part == score):
+                choices.append((float(runs[order].dram_cycles[start + at]), order, start + int(at)))
+        _, order, tile = min(choices, key=lambda choice: choice[0])
+        return self._cost(runs[order], order, tile)
 
     def _score(self, run: Timing, objective: Objective) -> Floats:
         if objective == "latency":
@@ -225,9 +239,7 @@ class Searcher:
             total = np.where(self._flow == number, spent, total)
         return total
 
-    def _cost(self, runs: dict[Order, Timing], at: int, start: int, width: int) -> Cost:
-        order, tile = ORDERS[at // width], int(start) + at % width
-        run = runs[order]
+    def _cost(self, run: Timing, order: Order, tile: int) -> Cost:
         flow = int(self._flow[tile])
         demand, t = self._flows[flow], self.tiles
         return Cost(
@@ -248,7 +260,10 @@ class Searcher:
         best tile, whatever the buffer holds."""
         each = self.tiles.problems[index]
         part = slice(int(self.tiles.first[index]), int(self.tiles.first[index + 1]))
-        array = min(float(flow.cycles[part].min()) for flow in self._flows)
+        if isinstance(self.architecture.array, RowStationary):
+            array = each.macs * self.effects[index].time / self.architecture.elements
+        else:
+            array = min(float(flow.cycles[part].min()) for flow in self._flows)
         moved = each.weights * each.weight_bits / 8 * self.effects[index].weight_bytes
         moved += 0 if residency.inputs else self._least_inputs(each) * each.input_bits / 8
         moved += 0 if residency.outputs else each.outputs * each.output_bits / 8

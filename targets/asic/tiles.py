@@ -22,8 +22,10 @@ from .problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_HALVES = tuple(1 << power for power in range(13))
 _EVEN = (16, 32, 64, 128, 256, 512)  # channel tiles that fill common arrays
 
 
@@ -33,9 +35,9 @@ def ceil_div(a: Ints, b: int | Ints) -> Ints:
     return quotient
 
 
-def sizes(extent: int, even: Sequence[int] = ()) -> list[int]:
+def sizes(extent: int, even: Sequence[int] = (), steps: Sequence[int] = _STEPS) -> list[int]:
     """Tile sizes worth trying along a dimension, ascending; 1 and the extent are among them."""
-    chosen = {-(-extent // step) for step in _STEPS if step <= 2 * extent} | {1, extent}
+    chosen = {-(-extent // step) for step in steps if step <= 2 * extent} | {1, extent}
     return sorted(chosen | {size for size in even if size < extent})
 
 
@@ -62,8 +64,8 @@ class Tiles:
             if each.batch > 1:  # whole images
                 rows += [(p, q) for p in sizes(each.p) for q in (each.q // each.batch, 2 * each.q // each.batch)]
             positions = np.array(sorted(set(rows)), np.int64)
-            channels = np.array(sizes(each.c, _EVEN), np.int64)
-            filters = np.array(sizes(each.k, _EVEN), np.int64)
+            channels = np.array(sizes(each.c, _EVEN, _HALVES), np.int64)
+            filters = np.array(sizes(each.k, _EVEN, _HALVES), np.int64)
             at, c, k = (a.ravel() for a in np.meshgrid(np.arange(len(positions)), channels, filters, indexing="ij"))
             parts.append(np.stack([np.full_like(at, index), positions[at, 0], positions[at, 1], c, k]))
             first.append(first[-1] + at.size)
@@ -110,6 +112,10 @@ class Tiles:
         return self.np_ * self.nq
 
     @cached_property
+    def tile_count(self) -> Ints:
+        return self.g * self.n_positions * self.nc * self.nk
+
+    @cached_property
     def window(self) -> Ints:
         return self.r * self.s
 
@@ -151,12 +157,13 @@ class Tiles:
         folds: Ints = (count - 1) * ceil_div(whole, lanes) + ceil_div(last, lanes)
         return folds
 
-    # -- elements, all groups together ------------------------------------------------------------------------------
+    # -- bytes, all groups together; a sweep fetches every tile once -------------------------------------------------
 
     @cached_property
-    def input_tile(self) -> Ints:
-        """Elements of one input tile, its halo included."""
-        return self._input_side("h", "tp", "r", "stride_h") * self._input_side("w", "tq", "s", "stride_w") * self.tc
+    def input_tile_bytes(self) -> Floats:
+        """One input tile, its halo included."""
+        elements = self._input_side("h", "tp", "r", "stride_h") * self._input_side("w", "tq", "s", "stride_w") * self.tc
+        return elements * self.input_bits / 8.0
 
     def _input_side(self, side: str, tile: str, kernel: str, stride: str) -> Ints:
         needed = (getattr(self, tile) - 1) * getattr(self, stride) + getattr(self, kernel)
@@ -164,14 +171,10 @@ class Tiles:
         return fetched
 
     @cached_property
-    def input_sweep(self) -> Ints:
-        """Elements fetched when every input tile is fetched once; halos count in every tile that needs them."""
-        return (
-            self.g
-            * self.c
-            * self._swept("h", "tp", "np_", "r", "stride_h")
-            * self._swept("w", "tq", "nq", "s", "stride_w")
-        )
+    def input_bytes(self) -> Floats:
+        """A sweep over the inputs; halos count in every tile that needs them."""
+        rows = self._swept("h", "tp", "np_", "r", "stride_h")
+        return self.g * self.c * rows * self._swept("w", "tq", "nq", "s", "stride_w") * self.input_bits / 8.0
 
     def _swept(self, side: str, tile: str, count: str, kernel: str, stride: str) -> Ints:
         halo = np.maximum(getattr(self, kernel) - getattr(self, stride), 0)
@@ -181,17 +184,56 @@ class Tiles:
         return swept
 
     @cached_property
-    def weight_tile(self) -> Ints:
-        return self.tc * self.tk * self.window
+    def input_bytes_per_filter_tile(self) -> Floats:
+        """The inputs once for every tile of output channels."""
+        return self.input_bytes * self.nk
 
     @cached_property
-    def weight_sweep(self) -> Ints:
-        return self.g * self.c * self.k * self.window
+    def whole_input_bytes(self) -> Floats:
+        return self.g * self.c * self.h * self.w * self.input_bits / 8.0
+
+    @cached_property
+    def weight_tile_bytes(self) -> Floats:
+        return self.tc * self.tk * self.window * self.weight_bits / 8.0
+
+    @cached_property
+    def weight_bytes(self) -> Floats:
+        return self.weights * self.weight_bits / 8.0
+
+    @cached_property
+    def weight_bytes_per_position_tile(self) -> Floats:
+        """The weights once for every tile of output positions."""
+        return self.weight_bytes * self.n_positions
 
     @cached_property
     def output_tile(self) -> Ints:
-        return self.tp * self.tq * self.tk
+        """Elements of one output tile."""
+        elements: Ints = self.tp * self.tq * self.tk
+        return elements
 
     @cached_property
-    def output_sweep(self) -> Ints:
-        return self.g * self.k * self.positions
+    def output_tile_bytes(self) -> Floats:
+        return self.output_tile * self.output_bits / 8.0
+
+    @cached_property
+    def output_bytes(self) -> Floats:
+        return self.outputs * self.output_bits / 8.0
+
+    @cached_property
+    def revisited_outputs(self) -> Floats:
+        """Elements written and read again as partial sums when every tile of input channels visits all outputs."""
+        return (self.nc - 1.0) * self.outputs
+
+    @cached_property
+    def macs(self) -> Floats:
+        return self.outputs * (self.c * self.window * 1.0)
+
+    @cached_property
+    def weights(self) -> Ints:
+        elements: Ints = self.g * self.c * self.k * self.window
+        return elements
+
+    @cached_property
+    def outputs(self) -> Ints:
+        elements: Ints = self.g * self.k * self.positions
+        return elements

@@ -118,7 +118,8 @@ def fit_correlation(rows: Sequence[Mapping[str, Any]], spread: float = 0.03) -> 
     """The correlation coefficient of weights' and inputs' zeros, shrunk towards independence.
 
     Excess of a row: x rho with x = correlated(...) - 1 at rho = 1. Ridge: errors of 2 % against a prior
-    rho = 0 +- spread, which is narrow because independence is off by 1.1 % on average over the whole network (Sparseloop, MICRO 2022).
+    rho = 0 +- spread, which is narrow because independence is off by 1.1 % on average over the whole network
+    (Sparseloop, MICRO 2022).
     """
     excess = np.array([float(row["cycles_measured"]) / independent(row) - 1 for row in rows])
     slope = np.array([correlated(float(row["density_weights"]), float(row["density_inputs"]), 1.0) - 1 for row in rows])

@@ -73,9 +73,8 @@ def eyeriss_v2_rows() -> None:
         plain = eyeriss.independent(row) / row["cycles_measured"] - 1
         errors.append(abs(error))
         print(f"  {row['layer']}  rho {rho:.3f}  {check('cycles', error)}   with independent zeros {plain:+.1%}")
-    print(
-        f"  mean {check('cycles, mean', sum(errors) / len(errors))}; rho of all rows {eyeriss.fit_correlation(rows):.3f}\n"
-    )
+    mean = check("cycles, mean", sum(errors) / len(errors))
+    print(f"  mean {mean}; rho of all rows {eyeriss.fit_correlation(rows):.3f}\n")
 
 
 def main() -> int:
