@@ -7,8 +7,6 @@
 //   pixel 1: . taps 0 1 2      and those of pixels 2 and 3 from a load two pixels to the right: the third tap's.
 //
 // Accumulator i holds pixels i, 4 + i, 8 + i, 12 + i, four channels each, which four packs put in order.
-#include <algorithm>
-
 #include "avx512vnni/epilogue.h"
 #include "avx512vnni/unroll.h"
 #include "generic/epilogue.h"
@@ -17,7 +15,7 @@ namespace prunus::avx512vnni {
 namespace {
 
 constexpr int kLanes = 4;
-constexpr int kRun = 3;                    // taps of a run at most
+constexpr int kRun = 3;                   // taps of a run at most
 constexpr int kRunBytes = kQuad * kQuad;  // weights [channel][tap]
 
 // The weights of a run for a pixel `byte` pixels right of the load.
@@ -134,41 +132,6 @@ void depthwise_runs(const DepthwiseArgs &args) {
   const bool is_3x3 = runs.count[0] == kRun && runs.count[1] == 0 && runs.count[2] == 0;
   for (std::int32_t quad = args.quad_begin; quad < args.quad_end; ++quad)
     is_3x3 ? run_plane_3x3(args, runs, quad) : run_plane(args, runs, quad);
-}
-
-// extra: how many runs of three, two and one taps; offset: of their first taps; value[quad][run][channel][4].
-void pack_runs(const DepthwiseMatrix &matrix, Packed &packed) {
-  Aligned<std::int32_t> order(matrix.taps);  // taps by offset
-  for (std::int32_t t = 0; t < matrix.taps; ++t) order[t] = t;
-  std::sort(order.data(), order.data() + matrix.taps,
-            [&](std::int32_t a, std::int32_t b) { return matrix.offset[a] < matrix.offset[b]; });
-  Aligned<std::int32_t> starts[kRun];  // positions in `order`, by length
-  for (std::int32_t t = 0; t < matrix.taps;) {
-    std::int32_t taps = 1;
-    while (taps < kRun && t + taps < matrix.taps &&
-           matrix.offset[order[t + taps]] == matrix.offset[order[t]] + taps * kQuad)
-      ++taps;
-    starts[kRun - taps].push_back(t);
-    t += taps;
-  }
-
-  packed = {};
-  packed.rows = kQuad;
-  packed.groups = (matrix.channels + kQuad - 1) / kQuad;
-  for (const auto &s : starts) {
-    packed.extra.push_back(static_cast<std::int32_t>(s.size()));
-    for (std::int32_t t : s) packed.offset.push_back(matrix.offset[order[t]]);
-  }
-  const std::size_t runs = packed.offset.size();
-  packed.value.resize(packed.groups * runs * kRunBytes);
-  for (std::int32_t c = 0; c < matrix.channels; ++c) {
-    std::int8_t *w = packed.value.data() + (c / kQuad * runs) * kRunBytes + c % kQuad * kQuad;
-    for (int length = 0; length < kRun; ++length)
-      for (std::int32_t t : starts[length]) {
-        for (int i = 0; i < kRun - length; ++i) w[i] = matrix.w[std::int64_t{c} * matrix.taps + order[t + i]];
-        w += kRunBytes;
-      }
-  }
 }
 
 }  // namespace prunus::avx512vnni
