@@ -59,7 +59,8 @@ class Convolution {
  private:
   static constexpr int kVectors = kSumTiles / kHalves;
   static constexpr std::int32_t kQuads = kHalves * kTileChannels / kQuad;
-  static constexpr int kWeightTile = kSumTiles, kPixelTile = kWeightTile + kHalves, kPixelTiles = tile::kTiles - kPixelTile;
+  static constexpr int kWeightTile = kSumTiles, kPixelTile = kWeightTile + kHalves;
+  static constexpr int kPixelTiles = tile::kTiles - kPixelTile, kTileSums = kTileChannels * kPixels;
 
   void run_group(std::int32_t g, std::int32_t vector, std::int32_t end) {
     for (; end - vector >= kVectors; vector += kVectors) run_tile<kVectors>(g, vector);
@@ -144,7 +145,8 @@ class Convolution {
     const Epilogue &e = *args_.epilogue;
     const Pending &p = pending_;
     const std::int32_t channel = p.channel + p.quad * kQuad;
-    const std::int32_t *sums = p.sums + p.quad / kTileQuads * kVectors * kTileSums + p.quad % kTileQuads * kQuad * kPixels;
+    const std::int32_t first_tile = p.quad / kTileQuads * kVectors, row = p.quad % kTileQuads * kQuad;
+    const std::int32_t *sums = p.sums + first_tile * kTileSums + row * kPixels;
     const Scale scale[kQuad] = {{e, channel}, {e, channel + 1}, {e, channel + 2}, {e, channel + 3}};
     Act *y = p.y + p.quad * args_.y_plane;
     for (std::int32_t v = 0; v < p.vectors; ++v, sums += kTileSums, y += kVectorBytes) {
@@ -163,8 +165,6 @@ class Convolution {
     [&]<int... i>(std::integer_sequence<int, i...>) { (f.template operator()<i>(), ...); }
     (std::make_integer_sequence<int, kCount>{});
   }
-
-  static constexpr int kTileSums = kTileChannels * kPixels;
 
   const ConvArgs &args_;
   const Output output_;

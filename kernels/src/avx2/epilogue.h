@@ -1,7 +1,7 @@
 // From accumulators in registers to bytes in memory, 256 bits at a time: the end of every fused operator.
 //
-// Shared by the instruction sets that compute in 256-bit registers. Everything is local to the file that includes it, so
-// that the linker never merges code of one instruction set with that of another.
+// Shared by the instruction sets that compute in 256-bit registers. Everything is local to the file that includes it,
+// so that the linker never merges code of one instruction set with that of another.
 #pragma once
 
 #include <immintrin.h>
@@ -11,8 +11,8 @@
 namespace prunus::simd256 {
 namespace {
 
-inline constexpr int kLanes = 8;                     // accumulators in a register
-inline constexpr int kHalfBytes = kQuad * kLanes;    // half a vector of 16 pixels
+inline constexpr int kLanes = 8;                   // accumulators in a register
+inline constexpr int kHalfBytes = kQuad * kLanes;  // half a vector of 16 pixels
 
 static_assert(kActType == PRUNUS_U8, "the instructions of x86 multiply unsigned activations by signed weights");
 
@@ -85,31 +85,42 @@ struct IntegerScale {
 };
 
 // The output type of an operator. Saturation to int16 on the way changes nothing: the result is clipped to a byte.
+// Branches that always go one way are cheaper than instructions that change nothing.
 struct Output {
-  __m256i zero;        // int16
-  __m256i low, high;   // bytes
-  __m256i halo;        // the zero point as bytes: what pixels hold that are not part of the output
+  __m256i zero;       // int16
+  __m256i low, high;  // bytes
+  __m256i halo;       // the zero point as bytes: what pixels hold that are not part of the output
+  bool shifted, clipped;
 
   static inline Output of(std::int32_t zero, std::int32_t low, std::int32_t high) {
-    return {_mm256_set1_epi16(static_cast<short>(zero)), _mm256_set1_epi8(static_cast<char>(low)),
-            _mm256_set1_epi8(static_cast<char>(high)), _mm256_set1_epi8(static_cast<char>(zero))};
+    return {_mm256_set1_epi16(static_cast<short>(zero)),
+            _mm256_set1_epi8(static_cast<char>(low)),
+            _mm256_set1_epi8(static_cast<char>(high)),
+            _mm256_set1_epi8(static_cast<char>(zero)),
+            zero != 0,
+            low > kActLow || high < kActHigh};
   }
   static inline Output of(const Epilogue &e) { return of(e.zero, e.low, e.high); }
 
-  inline __m256i clip(__m256i bytes) const { return _mm256_min_epu8(_mm256_max_epu8(bytes, low), high); }
-
   // Four times eight requantized values to bytes; within each half of the register in the order a b c d.
   inline __m256i pack(__m256i a, __m256i b, __m256i c, __m256i d) const {
-    const __m256i ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
-    const __m256i cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero);
-    return clip(_mm256_packus_epi16(ab, cd));
+    __m256i ab = _mm256_packs_epi32(a, b), cd = _mm256_packs_epi32(c, d);
+    if (shifted) {
+      ab = _mm256_adds_epi16(ab, zero);
+      cd = _mm256_adds_epi16(cd, zero);
+    }
+    const __m256i bytes = _mm256_packus_epi16(ab, cd);
+    return clipped ? _mm256_min_epu8(_mm256_max_epu8(bytes, low), high) : bytes;
   }
 
   // Eight pixels; bit i of `valid`: pixel i is part of the output.
   inline void store(Act *y, __m256i pixels, std::uint8_t valid) const {
-    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    const __m256i keep = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(valid), bit), bit);
-    _mm256_storeu_si256(reinterpret_cast<__m256i *>(y), _mm256_blendv_epi8(halo, pixels, keep));
+    if (valid != 0xff) {
+      const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+      const __m256i keep = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(valid), bit), bit);
+      pixels = _mm256_blendv_epi8(halo, pixels, keep);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(y), pixels);
   }
 };
 
