@@ -120,3 +120,21 @@ class Measures(Protocol):
     def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
         """Measured costs (keys of `quantity.UNITS`, basis `measured`) of one inference on the first sample."""
         ...
+
+
+@runtime_checkable
+class Explores(Protocol):
+    """A target whose devices are descriptions: it can vary them, and compare networks on them."""
+
+    def study(
+        self,
+        works: Mapping[str, Workload],
+        device: Device,
+        out: Path,
+        sweep: str = "",
+        jobs: int = 1,
+        progress: Progress = no_progress,
+    ) -> Mapping[str, Any]:
+        """Compares the named networks (the first is the baseline) on the device; explores the devices of `sweep` for
+        the last of them; writes its files under `out`; returns JSON-ready data. Raises UsageError for a bad sweep."""
+        ...

@@ -14,7 +14,8 @@ from . import show
 if TYPE_CHECKING:
     from ..integer.graph import Graph
     from ..model.model import Model
-    from ..target import Formats
+    from ..model.workload import Workload
+    from ..target import Device, Formats, Target
 
 
 def check(
@@ -85,30 +86,91 @@ def estimate(
     model: opt.ModelFile,
     target: opt.TargetNames,
     sparsity: Annotated[float, typer.Option(help="Also estimate the model pruned by this share of MACs.")] = 0.0,
+    against: Annotated[
+        Path | None, typer.Option(help="Another .onnx to compare with, as it is: a compressed one.", show_default=False)
+    ] = None,
+    sweep: Annotated[
+        str, typer.Option(help="Explore variants of an ASIC: rows=8..64,glb=64..1024.", show_default=False)
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the study of an ASIC: JSON, CSV and HTML.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that explore at the same time.")] = 2,
     shape: opt.Shapes = None,
     json: opt.Json = False,
 ) -> None:
-    """Estimate what MODEL would cost on each device, in seconds and without any tool: int8, and pruned when asked."""
-    from ..model.load import load
-    from ..model.workload import workload
-    from ..passes.base import Context, Options
-    from ..pipeline import Pipeline
-    from ..registry import resolve
-    from ..report.build import estimate_info, quantized_like
+    """Estimate what MODEL would cost on each device, in seconds and without any tool: int8, and pruned when asked.
 
-    loaded = load(model, shapes=opt.parse_shapes(shape))
+    For an ASIC (a device or asic:FILE.yaml), --out writes a study, and --sweep explores variants of the chip.
+    """
+    from ..model.load import load
+    from ..registry import resolve
+    from ..report.build import estimate_info
+
+    shapes = opt.parse_shapes(shape)
+    loaded, other = load(model, shapes=shapes), load(against, shapes=shapes) if against else None
     rows: list[dict[str, Any]] = []
     for name in target.split(","):
         backend, device = resolve(name.strip())
-        formats = backend.formats(device)
-        variants = {"int8": 0.0} | ({"int8, pruned": opt.fraction("sparsity", sparsity, 0.96)} if sparsity else {})
-        for label, share in variants.items():
-            context = Context(formats=formats, options=Options(sparsity=share))
-            small = Pipeline.default(last="prune_channels").run(loaded, context).model
-            found = backend.cost([quantized_like(workload(small), formats)], device)[0]
+        works = _variants(loaded, other, backend.formats(device), opt.fraction("sparsity", sparsity, 0.96))
+        if sweep or out is not None:
+            _study(backend, device, works, sweep, out, jobs, json)
+            continue
+        for label, found in zip(works, backend.cost(list(works.values()), device), strict=True):
             for key, quantity in sorted(found.costs.items()):
                 row = estimate_info(key, quantity).model_dump()
                 rows.append({"device": device.name, "variant": label, **row})
+    if rows:
+        _print_estimates(rows, json)
+
+
+def _variants(model: Model, other: Model | None, formats: Formats, sparsity: float) -> dict[str, Workload]:
+    """The workloads to estimate by label: the model in int8, pruned, and another model at its own bits."""
+    from ..model.workload import workload
+    from ..passes.base import Context, Options
+    from ..pipeline import Pipeline
+    from ..report.build import quantized_like
+
+    works = {}
+    shares = {"int8": 0.0} | ({"int8, pruned": sparsity} if sparsity else {})
+    for label, share in shares.items():
+        context = Context(formats=formats, options=Options(sparsity=share))
+        small = Pipeline.default(last="prune_channels").run(model, context).model
+        works[label] = quantized_like(workload(small), formats)
+    if other is not None:
+        works["against"] = workload(other)
+    return works
+
+
+def _study(
+    backend: Target, device: Device, works: dict[str, Workload], sweep: str, out: Path | None, jobs: int, json: bool
+) -> None:
+    """Lets the target compare and explore, into a folder that is complete or absent."""
+    from ..output import staged, write_manifest
+    from ..target import Explores
+
+    if not isinstance(backend, Explores):
+        raise UsageError(
+            f"The device '{device.name}' cannot be explored.",
+            code="no-study",
+            why="Only chips that are described by an architecture file can be varied.",
+            hint="Use an ASIC, for example --target npu-16nm or --target asic:FILE.yaml.",
+        )
+    folder = out or Path("study")
+    with show.progress_bar(not json) as progress, staged(folder) as staging:
+        data = backend.study(works, device, staging, sweep, max(jobs, 1), progress)
+        write_manifest(staging, {"device": device.name, "target": backend.name, "sweep": sweep})
+    if json:
+        show.print_json(data)
+        return
+    for line in data["comparison"]:
+        show.output.print(show.printable(str(line), 400), soft_wrap=True)
+    if sweep:
+        show.output.print(f"{len(data['sweep'])} architectures, {len(data['pareto'])} on the Pareto front.")
+    show.output.print(f"Report: {show.printable(str(folder), 400)}/report.html", soft_wrap=True)
+
+
+def _print_estimates(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         show.print_json(rows)
         return

@@ -28,7 +28,7 @@ from ...compiler.target import (
     no_progress,
 )
 from .architecture import Architecture
-from .architecture_file import ArchitectureError, catalogue, load_architecture
+from .architecture_file import ArchitectureError, catalogue, catalogue_data, load_architecture, read_yaml
 from .model import estimate
 
 __all__ = ["AsicTarget"]
@@ -49,6 +49,14 @@ def architecture_of(device: Device) -> Architecture:
             hint=f"Architectures: {', '.join(catalogue())}.",
         )
     return catalogue()[name]
+
+
+def data_of(device: Device) -> dict[str, Any]:
+    """The raw data of the device's architecture file, for sweeps."""
+    if "architecture_file" in device.data:
+        path = Path(device.data["architecture_file"])
+        return dict(read_yaml(path.read_text(encoding="utf-8"), path.name))
+    return catalogue_data(architecture_of(device).name)
 
 
 class AsicTarget:
@@ -102,6 +110,26 @@ class AsicTarget:
             files=(NETWORK, "operators.csv"),
             manifest={"kind": "cost model and integer network", "chip": chip, "outputs": list(part.outputs)},
         )
+
+    def study(
+        self,
+        works: Mapping[str, Workload],
+        device: Device,
+        out: Path,
+        sweep: str = "",
+        jobs: int = 1,
+        progress: Progress = no_progress,
+    ) -> Mapping[str, Any]:
+        """Compares networks on the chip, explores its variants, and writes study.json, CSV tables and report.html."""
+        from .study import write_study
+        from .sweep import explore, parse_sweep
+
+        points = []
+        if sweep:
+            axes = parse_sweep(sweep)
+            last = list(works.values())[-1]
+            points = explore(last, data_of(device), axes, jobs, lambda done: progress(f"Exploring {device.name}", done))
+        return write_study(works, architecture_of(device), points, out)
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Outputs | Emitted:
         """Executes the stored network with the C kernels; returns every integer tensor."""

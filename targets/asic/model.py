@@ -24,6 +24,20 @@ def estimate(work: Workload, architecture: Architecture, objective: Objective = 
 
 def summarise(work: Workload, architecture: Architecture, runs: Sequence[LayerRun]) -> Estimate:
     """The estimate of a schedule."""
+    costs, parts = totals(runs, architecture)
+    return Estimate(
+        costs=costs,
+        layers=tuple(_layer(run, architecture) for run in runs),
+        combine={key: "sum" if key in _ADDED else "opaque" for key in costs},
+        notes=tuple(_notes(work, runs, architecture)),
+        parts=parts,
+    )
+
+
+def totals(
+    runs: Sequence[LayerRun], architecture: Architecture
+) -> tuple[dict[str, Quantity], dict[str, dict[str, Quantity]]]:
+    """The costs of a schedule, and how those that have parts split."""
     clock = architecture.technology.clock.value
     cycles = _cycles(runs, architecture)
     energy = energy_of(runs, architecture)
@@ -46,13 +60,7 @@ def summarise(work: Workload, architecture: Architecture, runs: Sequence[LayerRu
         costs["area_mm2"] = total(area, "mm2", "sum of the blocks that the architecture states")
         parts["area_mm2"] = area
         parts |= _money(costs, architecture)
-    return Estimate(
-        costs=costs,
-        layers=tuple(_layer(run, architecture) for run in runs),
-        combine={key: "sum" if key in _ADDED else "opaque" for key in costs},
-        notes=tuple(_notes(work, runs, architecture)),
-        parts=parts,
-    )
+    return costs, parts
 
 
 _ADDED = frozenset({"latency_cycles", "latency_s", "energy_j", "dram_bytes", "sram_bytes"})
