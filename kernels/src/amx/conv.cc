@@ -5,6 +5,11 @@
 // loaded from the planes where they are equally spaced; else their rows are gathered into a scratch tile, one step
 // ahead, so that the copies have left the store buffer when the tile is loaded. Sums are finished (biased, requantized
 // and stored) in portions between the steps of the next tiles, while the matrix unit is busy.
+//
+// Modelled for Sapphire Rapids, from published figures (a product of tiles 16 cycles, a tile from the first-level cache
+// 8): a step of 32 x 32 sums has four of each, 64 cycles for 65,536 products, beside which stand 32 loads and 32 stores
+// where rows are gathered. Finishing 32 x 32 sums takes the vector units some 170 cycles, so that groups of less than
+// three steps are bound by their outputs, not by their weights.
 #include <algorithm>
 #include <utility>
 
