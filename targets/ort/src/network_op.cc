@@ -1,6 +1,5 @@
 #include "network_op.h"
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -65,7 +64,6 @@ class Kernel {
   const OrtApi *api_;
   Plans plans_;
   std::vector<prunus_tensor> inputs_, outputs_;  // for a batch of 1
-  std::atomic<std::int32_t> threads_{0};         // 0: not yet known
 };
 
 std::int32_t timed_attribute(const OrtApi *api, const OrtKernelInfo *info) {
@@ -154,11 +152,10 @@ void Kernel::compute(OrtKernelContext *context) {
   if (batch == 0) return;
 
   SessionThreads threads(api_, context);
-  if (threads_ == 0) threads_ = threads.concurrency();
   std::vector<const void *> inputs;
   for (const TensorView &tensor : tensors) inputs.push_back(tensor.data);
   const std::shared_ptr<Plan> plan = plans_.get(packed, static_cast<std::int32_t>(batch));
-  plan->run(inputs.data(), results.data(), threads.handle(threads_));
+  plan->run(inputs.data(), results.data(), threads.handle());
   check(threads.status());
 }
 

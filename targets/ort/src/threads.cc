@@ -1,35 +1,24 @@
 #include "threads.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <thread>
 
 namespace prunus::ort {
 namespace {
 
-constexpr unsigned kMostThreads = 64;
-constexpr std::chrono::milliseconds kPatience{2};
+constexpr unsigned kMostThreads = 32;  // a layer rarely has work for more
 
 struct Call {
   prunus_task task;
   void *state;
 };
 
-// Tasks that arrive before the deadline were running at the same time: each holds its thread until all have come.
-struct Meeting {
-  std::int32_t expected;
-  std::chrono::steady_clock::time_point deadline;
-  std::atomic<std::int32_t> arrived{0};
-
-  bool over() const { return std::chrono::steady_clock::now() >= deadline; }
-};
-
 }  // namespace
 
-prunus_threads SessionThreads::handle(std::int32_t count) {
-  return count > 1 ? prunus_threads{parallel_for, this, count} : prunus_threads{nullptr, nullptr, 1};
+prunus_threads SessionThreads::handle() {
+  static const auto count = static_cast<std::int32_t>(std::min(std::thread::hardware_concurrency(), kMostThreads));
+  return {parallel_for, this, count};
 }
 
 void SessionThreads::parallel_for(void *self, std::int32_t count, prunus_task task, void *state) {
@@ -42,22 +31,11 @@ void SessionThreads::parallel_for(void *self, std::int32_t count, prunus_task ta
   OrtStatus *status =
       threads->api_->KernelContext_ParallelFor(threads->context_, run, static_cast<std::size_t>(count), 0, &call);
   if (status == nullptr) return;
-  if (threads->status_ != nullptr) threads->api_->ReleaseStatus(status);
-  else threads->status_ = status;
-}
-
-std::int32_t SessionThreads::concurrency() {
-  const auto expected = static_cast<std::int32_t>(std::min(std::thread::hardware_concurrency(), kMostThreads));
-  if (expected <= 1) return 1;
-  Meeting meeting{expected, std::chrono::steady_clock::now() + kPatience};
-  const prunus_task task = [](void *state, std::int32_t) {
-    auto *met = static_cast<Meeting *>(state);
-    if (met->over()) return;
-    ++met->arrived;
-    while (met->arrived < met->expected && !met->over()) std::this_thread::yield();
-  };
-  parallel_for(this, expected, task, &meeting);
-  return std::max(meeting.arrived.load(), 1);
+  if (threads->status_ != nullptr) {
+    threads->api_->ReleaseStatus(status);
+  } else {
+    threads->status_ = status;
+  }
 }
 
 }  // namespace prunus::ort

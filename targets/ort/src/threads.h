@@ -8,19 +8,18 @@
 
 namespace prunus::ort {
 
-// Lives for one run of a kernel.
+// Lives for one run of a kernel. The interface does not tell how many threads the session has: work is cut for all of the
+// machine's. What one thread then runs piece by piece, it loses a function call per piece.
 class SessionThreads {
  public:
   SessionThreads(const OrtApi *api, const OrtKernelContext *context) : api_(api), context_(context) {}
+  SessionThreads(const SessionThreads &) = delete;
+  SessionThreads &operator=(const SessionThreads &) = delete;
 
-  // `count` as measured by `concurrency`.
-  prunus_threads handle(std::int32_t count);
+  prunus_threads handle();
 
   // What a parallel_for reported, to be checked after the run; the caller owns it.
   OrtStatus *status() const { return status_; }
-
-  // How many of the session's threads work at once. The interface does not tell: tasks wait a moment for each other.
-  std::int32_t concurrency();
 
  private:
   static void parallel_for(void *self, std::int32_t count, prunus_task task, void *state);

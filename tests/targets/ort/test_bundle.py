@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from prunus import kernels
 from prunus.compiler.errors import LimitError, ToolError, UsageError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
@@ -101,6 +102,20 @@ def test_islands_in_the_middle(device: Device, tmp_path: Path) -> None:
     expected = ops.run(graph, feeds, keep=True)
     assert all(np.array_equal(found[name], expected[name]) for name in graph.integer_tensors())
     assert all(np.abs(found[name] - expected[name]).max() <= 1e-5 for name in graph.outputs)
+
+
+@pytest.mark.parametrize("isa", kernels.isas())
+def test_every_instruction_set_of_this_machine(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isa: str
+) -> None:
+    """The bundle's process takes the variable over."""
+    graph, feeds = graphs.residual_cnn("f32")
+    artifact = OrtTarget().lower(graph, device, tmp_path)
+    monkeypatch.setenv("PRUNUS_ISA", isa)
+    found = OrtTarget().run(artifact, graph, feeds)
+    assert isinstance(found, dict)
+    expected = ops.run(graph, feeds, keep=True)
+    assert all(np.array_equal(found[name], expected[name]) for name in graph.integer_tensors())
 
 
 def test_inputs_of_other_element_types_are_converted(device: Device, tmp_path: Path) -> None:

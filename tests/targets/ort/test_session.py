@@ -118,6 +118,27 @@ def test_session_options_change_no_result(name: str) -> None:
     assert_exact(graph, trace(graph, feeds, option_sets()[name]), feeds)
 
 
+def test_provider_options_change_no_result() -> None:
+    graph, feeds = graphs.residual_cnn("f32")
+    data = build_model(graph, trace=True).SerializeToString()
+    session = ort.InferenceSession(data, quiet(), providers=[("CPUExecutionProvider", {"use_arena": "0"})])
+    names = [value.name for value in session.get_outputs()]
+    assert_exact(graph, dict(zip(names, session.run(names, feeds), strict=True)), feeds)
+
+
+def test_bound_outputs_are_written_in_place() -> None:
+    graph, feeds = graphs.residual_cnn("f32")
+    session = open_session(graph, options=quiet())
+    (name,), (output,) = graph.inputs, graph.outputs
+    expected = ops.run(graph, feeds)[output]
+    mine = np.zeros_like(expected)
+    binding = session.io_binding()
+    binding.bind_cpu_input(name, feeds[name])
+    binding.bind_output(output, "cpu", 0, np.float32, mine.shape, mine.ctypes.data)
+    session.run_with_iobinding(binding)
+    np.testing.assert_allclose(mine, expected, atol=1e-5)
+
+
 def test_batches_follow_each_other_in_one_session() -> None:
     """More sizes than plans are kept."""
     graph, feeds = graphs.residual_cnn("f32")
