@@ -143,13 +143,13 @@ std::string autotune(double budget_seconds) {
 std::map<std::string, std::array<double, 4>> kernel_costs() {
   auto current = coefficients();
   std::map<std::string, std::array<double, 4>> out;
-  auto add = [&](const char *name, const char *isa, int32_t rows) {
-    KernelCost cost = current->of(name, isa, rows);
+  auto add = [&](const char *name) {
+    KernelCost cost = current->of(name);
     out[name] = {cost.macs_per_second, cost.block_seconds, cost.output_seconds, cost.call_seconds};
   };
-  for (const ConvKernel &k : conv_kernels()) add(k.name, k.isa, k.rows);
-  for (const GemvKernel &k : gemv_kernels()) add(k.name, k.isa, k.rows);
-  for (const DepthwiseKernel &k : depthwise_kernels()) add(k.name, k.isa, kQuad);
+  for (const ConvKernel &k : conv_kernels()) add(k.name);
+  for (const GemvKernel &k : gemv_kernels()) add(k.name);
+  for (const DepthwiseKernel &k : depthwise_kernels()) add(k.name);
   return out;
 }
 

@@ -1,9 +1,10 @@
 """What layers cost on this machine, predicted; and the measurement that the prediction rests on.
 
-    seconds = max(MACs / rate, weight bytes / bandwidth) + blocks * b + outputs * o + c
+    seconds = MACs / rate + weight bytes / bandwidth + blocks * b + outputs * o + c
 
-Only blocks with a nonzero count. Every kernel has its rate, b, o and c: measured by `autotune`, or defaults of its
-instruction set. The cache is the folder PRUNUS_CACHE (empty: none), else XDG_CACHE_HOME/prunus, else ~/.cache/prunus.
+Only blocks with a nonzero count; for a single vector, the larger of the first two terms counts. Every kernel has its
+rate, b, o and c: measured by `autotune`, or defaults of its instruction set. The cache is the folder PRUNUS_CACHE
+(empty: none), else XDG_CACHE_HOME/prunus, else ~/.cache/prunus.
 """
 
 from __future__ import annotations

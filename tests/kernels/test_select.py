@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import packed_networks
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,3 +189,89 @@ def test_the_cache_follows_the_user_s_folders(monkeypatch, tmp_path, cache):
 def test_a_folder_that_cannot_be_written_costs_only_the_file(monkeypatch, cache):
     monkeypatch.setenv("PRUNUS_CACHE", "/proc/prunus")
     assert kernels.autotune(0.1).source == "measured now"
+
+
+# -- timed plans ------------------------------------------------------------------------------------------------------
+
+LAYER = (
+    packed_networks.sparse_weight(7, 64, 32, 3, 3, density=0.3),
+    np.zeros(64, np.int32),
+    packed_networks.f32(2**-7),
+    kernels.Output("u8", 128),
+)
+
+
+def timed_plan(path: Path, count: int = 2) -> dict[str, Any]:
+    plan = kernels.Plan.conv2d(*LAYER, x_shape=(1, 32, 12, 12), timed=count, cache=str(path))
+    x = np.random.default_rng(0).integers(0, 256, (1, 32, 12, 12)).astype(np.uint8)
+    np.testing.assert_array_equal(plan.run(x), kernels.conv2d(x, *LAYER))
+    return plan.describe()
+
+
+def convolution(description: dict[str, Any]) -> dict[str, Any]:
+    return next(step for step in description["steps"] if step["losers"])
+
+
+@pytest.fixture
+def timings(tmp_path):
+    if sum(info.usable for info in kernels.kernel_table() if info.family == "conv") < 2:
+        pytest.skip("one kernel has nobody to race with")
+    return tmp_path / "timings.txt"
+
+
+def test_what_was_timed_is_remembered(timings):
+    first = convolution(timed_plan(timings))
+    assert first["timed_seconds"] > 0
+    text = timings.read_text("utf-8")
+    assert text.startswith("prunus timings 1\nmachine ") and text.endswith("\nend\n")
+    assert convolution(timed_plan(timings)) == first, "seconds come from the file, not from a second race"
+    assert timings.read_text("utf-8") == text
+
+
+def test_the_file_decides(timings):
+    first = convolution(timed_plan(timings))
+    lines = timings.read_text("utf-8").splitlines()
+    lines = [re.sub(rf"( {first['kernel']}) \S+$", r"\1 1000", line) for line in lines]
+    timings.write_text("\n".join(lines) + "\n", "utf-8")
+    second = convolution(timed_plan(timings))
+    assert second["kernel"] != first["kernel"] and second["kernel"] in {loser["kernel"] for loser in first["losers"]}
+
+
+def test_a_dense_kernel_always_takes_part(timings):
+    table = {info.name: info for info in kernels.kernel_table()}
+    kept = np.kron(np.random.default_rng(0).random((64, 256)) < 0.1, np.ones((16, 4)))
+    weight = (packed_networks.sparse_weight(8, 1024, 1024, density=1.0) * kept).astype(np.int8)
+    layer = weight, np.zeros(1024, np.int32), packed_networks.f32(2**-7), kernels.Output("u8", 128)
+    families = {info.family for info in table.values() if info.usable}
+    if not {"gemv_blocks", "gemv_dense"} <= families:
+        pytest.skip("needs two families of kernels for one vector")
+    for name in (info.name for info in table.values() if info.usable and info.family == "gemv_blocks"):
+        timings.unlink(missing_ok=True)
+        isa = table[name].isa
+        plan = kernels.Plan.gemm(*layer, x_shape=(1, 1024), timed=1, cache=str(timings), isa=isa)
+        step = convolution(plan.describe())
+        raced = [line.split(" ")[1] for line in timings.read_text("utf-8").splitlines()[2:-1]]
+        assert sorted(table[kernel].family for kernel in raced) == ["gemv_blocks", "gemv_dense"], raced
+        assert step["timed_seconds"] > 0
+
+
+@pytest.mark.parametrize("damage", ["other machine", "garbage", "empty", "nan"])
+def test_damaged_timings_are_ignored_with_a_reason(timings, damage):
+    first = convolution(timed_plan(timings))
+    text = timings.read_text("utf-8")
+    changed = {
+        "other machine": text.replace("machine ", "machine Z80 ", 1),
+        "garbage": "\x00\xff" * 500,
+        "empty": "",
+        "nan": re.sub(rf"( {first['kernel']}) \S+", r"\1 nan", text),
+    }[damage]
+    timings.write_text(changed, "utf-8")
+    description = timed_plan(timings)
+    assert convolution(description)["timed_seconds"] > 0
+    assert str(timings) in description["timings"]
+    assert re.search("another machine|not a file|damaged line", description["timings"])
+
+
+def test_the_description_says_where_costs_come_from(cache):
+    plan = kernels.Plan.conv2d(*LAYER, x_shape=(1, 32, 12, 12))
+    assert plan.describe()["costs"] == kernels.costs().source

@@ -33,6 +33,7 @@ const Kernel &take(std::span<const Kernel> family, std::vector<Candidate> ranked
   if (!kernel) throw Failure(PRUNUS_E_OPTION, "the chooser named a kernel that does not exist");
   info.kernel = kernel->name;
   info.predicted_seconds = ranked.front().seconds;
+  info.dense = ranked.front().dense;
   info.losers.assign(ranked.begin() + 1, ranked.end());
   return *kernel;
 }

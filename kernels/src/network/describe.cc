@@ -6,6 +6,7 @@
 
 #include "network/network.h"
 #include "network/plan.h"
+#include "select/coefficients.h"
 
 namespace prunus {
 namespace {
@@ -55,6 +56,7 @@ std::string step_json(const Plan &plan, const Step &step) {
 
 std::string plan_json(const Plan &plan) {
   std::string text = "{\"arena_bytes\": " + std::to_string(plan.arena_bytes);
+  text += ", \"costs\": " + quoted(escaped(coefficients()->source));
   text += ", \"timings\": " + (plan.timings.empty() ? "null" : quoted(escaped(plan.timings))) + ", \"steps\": [";
   for (std::size_t i = 0; i < plan.steps.size(); ++i) text += (i ? ",\n  " : "\n  ") + step_json(plan, *plan.steps[i]);
   return text + "\n]}";

@@ -9,11 +9,14 @@
 namespace prunus {
 namespace {
 
-std::vector<Candidate> contestants(const Plan &plan, const StepInfo &info) {
-  std::vector<Candidate> found{{info.kernel, info.predicted_seconds}};
-  found.insert(found.end(), info.losers.begin(), info.losers.end());
-  found.resize(std::min(found.size(), static_cast<std::size_t>(plan.options.timed)));
-  return found;
+// Those of the first ranks and a dense one; the step's losers come in the order of the result.
+std::vector<Candidate> candidates_of(const Plan &plan, StepInfo &info) {
+  std::vector<Candidate> ranked{{info.kernel, info.predicted_seconds, info.dense}};
+  ranked.insert(ranked.end(), info.losers.begin(), info.losers.end());
+  const std::size_t count = contestants(ranked, static_cast<std::size_t>(plan.options.timed));
+  info.losers.assign(ranked.begin() + 1, ranked.end());
+  ranked.resize(count);
+  return ranked;
 }
 
 Options with_kernel(Options options, const char *kernel) {
@@ -53,7 +56,7 @@ void race_candidates(Plan &plan) {
   bool changed = false;
   for (const auto &step : plan.steps) {
     if (step->info.losers.empty() || !step->copy()) continue;
-    const std::vector<Candidate> candidates = contestants(plan, step->info);
+    const std::vector<Candidate> candidates = candidates_of(plan, step->info);
     if (candidates.size() < 2) continue;
     const std::string key = timing_key(step->info.problem, candidates, step->info.timing);
     std::vector<Candidate> ranked = timings.find(key, candidates);

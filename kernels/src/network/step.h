@@ -30,6 +30,7 @@ struct StepInfo {
   std::int32_t node = -1;  // operator of the definition; -1: a change of layout
   const char *kind = "", *kernel = "";  // of tables that outlive all plans
   double density = 1;  // share of weights that are not zero
+  bool dense = false;  // the kernel visits them all
   double predicted_seconds = 0, timed_seconds = 0;  // 0: not known
   std::vector<Candidate> losers;
   Problem problem;     // what the chooser saw

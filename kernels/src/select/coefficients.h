@@ -29,7 +29,7 @@ struct Coefficients {
   double relayout_bytes_per_second = 0;
   std::string source;  // "measured: FILE" or "defaults for PROCESSOR: REASON"
 
-  KernelCost of(std::string_view kernel, std::string_view isa, std::int32_t rows) const;
+  KernelCost of(std::string_view kernel) const;
   double bandwidth_at(double bytes) const;
 };
 

@@ -1,5 +1,5 @@
-// What the model assumes where nothing was measured. Order of magnitude, one core; ratios between the kernels of one
-// machine are what counts.
+// What the model assumes where nothing was measured: typical of one core, right within a factor of two or so. What
+// counts are the ratios between kernels of one machine.
 #include <algorithm>
 #include <array>
 
@@ -9,43 +9,52 @@
 namespace prunus {
 namespace {
 
-// `macs_per_second` of blocks with many rows; blocks of four rows reach `few_rows` of it.
-struct IsaDefaults {
-  std::string_view isa;
-  double macs_per_second, few_rows, block_seconds, output_seconds;
+// For kernels whose names begin so; the first that fits.
+struct Default {
+  std::string_view prefix;
+  double gmacs_per_second, block_ns, output_ns;
 };
 
 constexpr std::array kDefaults = {
-    IsaDefaults{"amx", 1400e9, 0.2, 3e-9, 0.09e-9},         // Sapphire Rapids, 2.3 GHz: peak 2300
-    IsaDefaults{"avx512vnni", 220e9, 0.9, 2e-9, 0.035e-9},  // Ice Lake, Sapphire Rapids: peak 280; see kNarrow
-    IsaDefaults{"avxvnni", 120e9, 0.8, 2e-9, 0.05e-9},      // Alder Lake: peak 150
-    IsaDefaults{"avx2", 40e9, 0.8, 3e-9, 0.06e-9},          // exact widening products, not the saturating ones
-    IsaDefaults{"neoni8mm", 90e9, 0.8, 3e-9, 0.1e-9},       // Neoverse V1
-    IsaDefaults{"neondot", 60e9, 0.9, 3e-9, 0.1e-9},        // Cortex-A76, Neoverse N1
-    IsaDefaults{"neon", 12e9, 0.9, 5e-9, 0.2e-9},           // Cortex-A72
-    IsaDefaults{"generic", 2e9, 1.0, 10e-9, 1e-9},
+    // Sapphire Rapids, 2.3 GHz; tiles peak at 2300. Gathering rows of inputs costs what smaller blocks save.
+    Default{"amx_32x64", 1500, 3, 0.09},
+    Default{"amx_32x4", 1100, 3, 0.09},
+    Default{"amx", 800, 3, 0.09},
+    // Zen 4 and Ice Lake; Sapphire Rapids is a little faster.
+    Default{"avx512vnni_dense", 110, 0, 0.1},
+    Default{"avx512vnni_blocks", 105, 0, 0.25},
+    Default{"avx512vnni_bitmask", 65, 0, 0.15},
+    Default{"avx512vnni_runs", 85, 0, 0.01},
+    Default{"avx512vnni", 235, 0.3, 0.053},
+    // Alder Lake: half as wide.
+    Default{"avxvnni_taps", 60, 0, 0.15},
+    Default{"avxvnni", 130, 0.3, 0.1},
+    // Haswell and later, products widened so that none saturates.
+    Default{"avx2_taps", 50, 0, 0.15},
+    Default{"avx2_blocks", 50, 0, 0.35},
+    Default{"avx2", 75, 0.3, 0.18},
+    // Neoverse V1; Neoverse N1 and Cortex-A76; Cortex-A72. From their issue widths, not measured.
+    Default{"neoni8mm", 120, 0.5, 0.15},
+    Default{"neondot", 60, 0.5, 0.15},
+    Default{"neon", 12, 1, 0.3},
+    Default{"generic_taps", 1.8, 0, 1.5},
+    Default{"", 5, 5, 1.3},
 };
-constexpr double kNarrow = 0.75;  // Zen 4 issues one 512-bit dot product a cycle, at a higher clock
-constexpr double kCallSeconds = 50e-9;
-constexpr std::int32_t kManyRows = 16;
-
-bool is_amd() { return cpu_description().starts_with("AMD"); }
+constexpr double kCallSeconds = 20e-9;
 
 }  // namespace
 
-KernelCost Coefficients::of(std::string_view kernel, std::string_view isa, std::int32_t rows) const {
+KernelCost Coefficients::of(std::string_view kernel) const {
   if (auto measured = kernels.find(kernel); measured != kernels.end()) return measured->second;
-  auto found = std::find_if(kDefaults.begin(), kDefaults.end(), [&](const IsaDefaults &d) { return d.isa == isa; });
-  const IsaDefaults &row = found == kDefaults.end() ? kDefaults.back() : *found;
-  double rate = row.macs_per_second * (rows < kManyRows ? row.few_rows : 1);
-  if (row.isa == "avx512vnni" && is_amd()) rate *= kNarrow;
-  return {rate, row.block_seconds, row.output_seconds, kCallSeconds};
+  const Default &row =
+      *std::find_if(kDefaults.begin(), kDefaults.end(), [&](const Default &d) { return kernel.starts_with(d.prefix); });
+  return {row.gmacs_per_second * 1e9, row.block_ns * 1e-9, row.output_ns * 1e-9, kCallSeconds};
 }
 
 Coefficients default_coefficients(std::string_view why) {
   Coefficients out;
-  out.bandwidth = {{256e3, 100e9}, {1e6, 60e9}, {8e6, 25e9}, {64e6, 12e9}};
-  out.relayout_bytes_per_second = 5e9;
+  out.bandwidth = {{256e3, 90e9}, {1e6, 80e9}, {8e6, 40e9}, {64e6, 15e9}};
+  out.relayout_bytes_per_second = 20e9;
   out.source = "defaults for " + cpu_description() + ": " + std::string(why);
   return out;
 }

@@ -35,24 +35,33 @@ Blocks blocks_of(const Problem &p, std::int32_t rows, std::int32_t quads, double
   return {count, count * weights, count * (weights + sizeof(std::int32_t)), groups * rows};
 }
 
-double seconds_of(const Coefficients &c, const KernelCost &cost, const Blocks &blocks, double pixels) {
-  double compute = blocks.macs * pixels / cost.macs_per_second;
-  double memory = blocks.bytes / c.bandwidth_at(blocks.bytes);
-  return std::max(compute, memory) + blocks.count * cost.block_seconds + blocks.outputs * pixels * cost.output_seconds +
-         cost.call_seconds;
+double compute_seconds(const KernelCost &cost, const Blocks &blocks, double pixels) {
+  return blocks.macs * pixels / cost.macs_per_second;
+}
+
+double memory_seconds(const Coefficients &c, const Blocks &blocks) {
+  return blocks.bytes / c.bandwidth_at(blocks.bytes);
+}
+
+double other_seconds(const KernelCost &cost, const Blocks &blocks, double pixels) {
+  return blocks.count * cost.block_seconds + blocks.outputs * pixels * cost.output_seconds + cost.call_seconds;
 }
 
 double conv_seconds(const Coefficients &c, const ConvKernel &kernel, const Problem &p) {
   double pixels = static_cast<double>(kPixels) * static_cast<double>(p.vectors);
   Blocks blocks = blocks_of(p, kernel.rows, kernel.quads, block_density(p, kernel.rows, kernel.quads));
-  return seconds_of(c, c.of(kernel.name, kernel.isa, kernel.rows), blocks, pixels);
+  KernelCost cost = c.of(kernel.name);
+  // A weight is fetched once and then used for many pixels: the first use waits for it.
+  return compute_seconds(cost, blocks, pixels) + memory_seconds(c, blocks) + other_seconds(cost, blocks, pixels);
 }
 
 double gemv_seconds(const Coefficients &c, const GemvKernel &kernel, const Problem &p) {
   double density = kernel.format == GemvFormat::blocks ? block_density(p, kernel.rows, 1) : 1;
   Blocks blocks = blocks_of(p, kernel.rows, 1, density);
   if (kernel.format == GemvFormat::bitmask) blocks.bytes = blocks.macs * (p.weight_density + 1.0 / 8);
-  return seconds_of(c, c.of(kernel.name, kernel.isa, kernel.rows), blocks, 1);
+  KernelCost cost = c.of(kernel.name);
+  // Every weight is used once, in the order of memory: prefetching overlaps the two.
+  return std::max(compute_seconds(cost, blocks, 1), memory_seconds(c, blocks)) + other_seconds(cost, blocks, 1);
 }
 
 // Position among the usable instruction sets that the caller allows, or -1.
@@ -82,7 +91,8 @@ std::vector<Candidate> rank_conv(const Problem &problem, const Isas &isas, const
   auto c = coefficients();
   std::vector<Candidate> found;
   for (const ConvKernel &row : conv_kernels()) {
-    if (eligible(row, isas, kernel)) found.push_back({row.name, conv_seconds(*c, row, problem)});
+    const bool dense = block_density(problem, row.rows, row.quads) == 1;
+    if (eligible(row, isas, kernel)) found.push_back({row.name, conv_seconds(*c, row, problem), dense});
   }
   return sorted(std::move(found));
 }
@@ -91,7 +101,8 @@ std::vector<Candidate> rank_gemv(const Problem &problem, const Isas &isas, const
   auto c = coefficients();
   std::vector<Candidate> found;
   for (const GemvKernel &row : gemv_kernels()) {
-    if (eligible(row, isas, kernel)) found.push_back({row.name, gemv_seconds(*c, row, problem)});
+    const bool dense = row.format == GemvFormat::dense;
+    if (eligible(row, isas, kernel)) found.push_back({row.name, gemv_seconds(*c, row, problem), dense});
   }
   return sorted(std::move(found));
 }
@@ -107,9 +118,9 @@ std::vector<Candidate> rank_depthwise(std::int64_t quads, std::int64_t vectors, 
   std::vector<Tier> tiers;
   for (const DepthwiseKernel &row : depthwise_kernels()) {
     if (!eligible(row, isas, kernel)) continue;
-    KernelCost cost = c->of(row.name, row.isa, kQuad);
+    KernelCost cost = c->of(row.name);
     double seconds = outputs * (taps / cost.macs_per_second + cost.output_seconds) + cost.call_seconds;
-    tiers.push_back({preference(row.isa, isas), {row.name, seconds}});
+    tiers.push_back({preference(row.isa, isas), {row.name, seconds, true}});
   }
   std::sort(tiers.begin(), tiers.end(), [](const Tier &a, const Tier &b) {
     return a.preference != b.preference ? a.preference < b.preference : a.candidate.seconds < b.candidate.seconds;

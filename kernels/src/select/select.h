@@ -1,6 +1,8 @@
 // Which kernel: predicted by a limit model, optionally timed.
 //
-// seconds(kernel) = max(MACs * density / rate, weight bytes / bandwidth) + outputs * epilogue + blocks * overhead,
+// convolution:   MACs * density / rate + weight bytes / bandwidth + outputs * epilogue + blocks * overhead + call
+// one vector:    max(MACs * density / rate, weight bytes / bandwidth) + the same
+//
 // with coefficients per kernel from a short micro-benchmark of the machine (or defaults, so labelled).
 #pragma once
 
@@ -22,7 +24,8 @@ struct Problem {
 
 struct Candidate {
   const char *kernel;
-  double seconds;  // predicted, whole layer, one thread
+  double seconds;      // predicted, whole layer, one thread
+  bool dense = false;  // it visits every block: as fast with other zeros, or none
 };
 
 // Usable candidates, fastest first. `isas` restricts (empty: all usable); `kernel` non-empty: only that one.

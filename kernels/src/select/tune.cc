@@ -43,6 +43,15 @@ std::vector<double> race(std::size_t count, const std::function<void(std::size_t
   return best;
 }
 
+std::size_t contestants(std::vector<Candidate> &ranked, std::size_t count) {
+  count = std::min(count, ranked.size());
+  const auto end = ranked.begin() + static_cast<std::ptrdiff_t>(count);
+  const auto dense = std::find_if(ranked.begin(), ranked.end(), [](const Candidate &c) { return c.dense; });
+  if (dense == ranked.end() || dense < end) return count;
+  std::rotate(end, dense, dense + 1);
+  return count + 1;
+}
+
 std::string timing_key(const Problem &p, const std::vector<Candidate> &candidates, const std::string &more) {
   std::string key = more + "/" + std::to_string(p.out_c) + "x" + std::to_string(p.quads) + "x" +
                     std::to_string(p.vectors) + "/" + percent(p.density_4) + "," + percent(p.density_16) + "," +

@@ -16,6 +16,10 @@ namespace prunus {
 // rounds at least.
 std::vector<double> race(std::size_t count, const std::function<void(std::size_t)> &run, double budget_seconds = 0.05);
 
+// The candidates that take part in a race: the first `count`, and the first dense one, whose speed no structure of zeros
+// can spoil. Reorders `ranked` so that they come first, and returns how many they are.
+std::size_t contestants(std::vector<Candidate> &ranked, std::size_t count);
+
 // Names a layer by what its speed depends on: counts, densities in percent, and who took part. `more` is the caller's.
 std::string timing_key(const Problem &problem, const std::vector<Candidate> &candidates, const std::string &more);
 
