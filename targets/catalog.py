@@ -92,7 +92,7 @@ def resolve(spec: str) -> tuple[Target, Device]:
     """`[backend:]DEVICE`, or `asic:FILE.yaml` -> target and device. Raises UsageError with the nearest names for a
     typo."""
     backend, _, name = spec.rpartition(":")
-    if name.endswith((".yaml", ".yml")) and backend in ("", "asic"):
+    if name.endswith((".yaml", ".yml", ".cfg")) and backend in ("", "asic"):
         return _backend("asic"), architecture_device(Path(name))
     known = device_files()
     if name not in known:

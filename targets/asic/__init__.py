@@ -28,7 +28,7 @@ from ...compiler.target import (
     no_progress,
 )
 from .architecture import Architecture
-from .architecture_file import ArchitectureError, catalogue, catalogue_data, load_architecture, read_yaml
+from .architecture_file import ArchitectureError, catalogue, catalogue_data, file_data, load_architecture
 from .model import estimate
 
 __all__ = ["AsicTarget"]
@@ -55,7 +55,7 @@ def data_of(device: Device) -> dict[str, Any]:
     """The raw data of the device's architecture file, for sweeps."""
     if "architecture_file" in device.data:
         path = Path(device.data["architecture_file"])
-        return dict(read_yaml(path.read_text(encoding="utf-8"), path.name))
+        return dict(file_data(path.read_text(encoding="utf-8"), path.name))
     return catalogue_data(architecture_of(device).name)
 
 

@@ -24,13 +24,17 @@ class ArchitectureError(UsageError):
     """An architecture file that is not valid. `where` is `FILE: architecture.nodes[1].size`."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML: no aliases (a small file could grow without bound), no key given twice."""
+class _LenientLoader(yaml.SafeLoader):
+    """Plain YAML without aliases: a small file could grow without bound."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.get_mark())
         return super().compose_node(parent, index)
+
+
+class _Loader(_LenientLoader):
+    """No key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -40,12 +44,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(text: str, where: str) -> Any:
-    """Parses YAML safely. Raises ArchitectureError with line and column."""
+def read_yaml(text: str, where: str, unique_keys: bool = True) -> Any:
+    """Parses YAML safely. Raises ArchitectureError with line and column. Other tools' files may give a key twice."""
     if len(text) > LIMIT_BYTES:
         raise ArchitectureError("The file is too large.", code="architecture-size", where=where)
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader if unique_keys else _LenientLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
@@ -61,7 +65,17 @@ def load_architecture(path: Path) -> Architecture:
         raise ArchitectureError(
             "The architecture file cannot be read.", code="architecture-file", where=str(path), why=str(error)
         ) from error
-    return parse_architecture(read_yaml(text, path.name), path.name)
+    return parse_architecture(file_data(text, path.name), path.name)
+
+
+def file_data(text: str, where: str) -> Any:
+    """The content of an architecture file; SCALE-Sim's .cfg and ZigZag's hardware YAML are converted."""
+    from .exchange import scalesim, zigzag
+
+    if where.endswith(".cfg"):
+        return scalesim.architecture_data(text, where)
+    data = read_yaml(text, where, unique_keys="operational_array" not in text)
+    return zigzag.architecture_data(data, where)[0] if zigzag.is_zigzag(data) else data
 
 
 @cache

@@ -184,13 +184,23 @@ class Searcher:
         if not self._ahead:
             first = first + self._compressed(tiles.weight_tile_bytes)
         if not residency.outputs:
-            outputs, last = tiles.output_bytes, tiles.output_tile_bytes
+            outputs, last = tiles.output_bytes, self._last_bytes()
         if order != "channels":
             outputs = outputs + tiles.revisited_outputs * (2 * self.architecture.array.pe.accumulator_bits / 8.0)
         dram = (inputs + weights + outputs) / self._port
         ramp = np.minimum((first + last) / self._port, dram)
         body = np.maximum(self._busy, dram - ramp) if self._doubled else self._busy + dram - ramp
         return Timing(np.ceil(ramp + body), dram, ramp, (inputs, weights, outputs))
+
+    def _last_bytes(self) -> Floats:
+        """What leaves after the array stopped: the last tile; of a spatial array that sums over all channels, whose
+        results leave one by one, only the last of them."""
+        tiles, array = self.tiles, self.architecture.array
+        if not isinstance(array, Spatial):
+            return tiles.output_tile_bytes
+        lanes = array.unroll.get("K", 1) * array.unroll.get("P", 1) * array.unroll.get("Q", 1)
+        streamed = np.minimum(tiles.output_tile, lanes) * tiles.output_bits / 8.0
+        return np.where(tiles.nc == 1, streamed, tiles.output_tile_bytes)
 
     def search(self, residency: Residency = Residency(), objective: Objective = "latency") -> list[Found | None]:
         """Per problem the best mapping; None where no tile fits together with the resident activations."""

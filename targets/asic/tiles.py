@@ -163,7 +163,8 @@ class Tiles:
     def input_tile_bytes(self) -> Floats:
         """One input tile, its halo included."""
         elements = self._input_side("h", "tp", "r", "stride_h") * self._input_side("w", "tq", "s", "stride_w") * self.tc
-        return elements * self.input_bits / 8.0
+        size: Floats = elements * self.input_bits / 8.0
+        return size
 
     def _input_side(self, side: str, tile: str, kernel: str, stride: str) -> Ints:
         needed = (getattr(self, tile) - 1) * getattr(self, stride) + getattr(self, kernel)
