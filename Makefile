@@ -47,7 +47,12 @@ types: $(VENV)/.dev
 	cd build/typing && MYPYPATH=. ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml \
 	  -p prunus.compiler -p prunus.targets -p prunus.kernels
 
-bench: $(VENV)/.dev
+$(VENV)/.peers: $(VENV)/.dev
+	@echo "Installing the engines to measure against …"
+	$(PIP) install -c constraints.txt -e '.[peers]'
+	@touch $@
+
+bench: $(VENV)/.peers
 	for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # The wheel, in an environment of its own and away from the checkout.

@@ -66,13 +66,30 @@ def passes(json: opt.Json = False) -> None:
 
 
 def bench(
-    folder: Annotated[Path, typer.Argument(help="A folder that `prunus compile` wrote.", show_default=False)],
+    what: Annotated[
+        str,
+        typer.Argument(help="A folder that `prunus compile` wrote; or `kernels`, or `models`.", show_default=False),
+    ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this set of layers, or this network (repeatable).", show_default="all"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds of kernels and models.")] = 11,
+    threads: Annotated[int, typer.Option(help="Threads that models run on.")] = 1,
     json: opt.Json = False,
 ) -> None:
-    """Time a compiled artefact on this machine, beside onnxruntime on the same model and the same samples."""
+    """Time things on this machine, beside other engines: a compiled artefact, our kernels, or whole models."""
     from ..benchmark import bench_artifact
+    from ..measurements import MEASUREMENTS, measure
 
-    _table(bench_artifact(folder), json)
+    if rounds < 1 or threads < 1:
+        raise UsageError("--rounds and --threads must be at least 1.", code="out-of-range")
+    if what not in MEASUREMENTS:
+        _table(bench_artifact(Path(what)), json)
+        return
+    result = measure(what, only or [], rounds, threads, json)
+    if json:
+        show.print_json(result)
 
 
 def doctor(json: opt.Json = False) -> None:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from prunus.targets.asic.problem import Problem
+
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -32,3 +34,35 @@ def light_workload(name: str) -> Any:
     from prunus.compiler.target import Formats
 
     return quantized_like(workload(load_proto(random_light_model(name, seed=0))), Formats())
+
+
+# MobileNetV2 1.0 at 224 (Sandler et al., CVPR 2018, table 2): expansion, channels, repeats, stride.
+_MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobilenet_v2() -> list[Problem]:
+    """Every product of MobileNetV2 in order; a depthwise layer has one group per channel."""
+
+    def conv(c: int, k: int, size: int, kernel: int, stride: int, g: int = 1) -> Problem:
+        out = (size - 1) // stride + 1
+        return Problem(g, k // g, c // g, out, out, kernel, kernel, size, size, stride, stride)
+
+    layers, channels, size = [conv(3, 32, 224, 3, 2)], 32, 112
+    for expansion, width, repeats, first_stride in _MOBILENET_V2:
+        for repeat in range(repeats):
+            stride, inner = first_stride if repeat == 0 else 1, channels * expansion
+            if expansion > 1:
+                layers.append(conv(channels, inner, size, 1, 1))
+            layers.append(conv(inner, inner, size, 3, stride, g=inner))
+            size = (size - 1) // stride + 1
+            layers.append(conv(inner, width, size, 1, 1))
+            channels = width
+    return [*layers, conv(channels, 1280, size, 1, 1), conv(1280, 1000, 1, 1, 1)]

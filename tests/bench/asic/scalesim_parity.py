@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from reference import figures, light_workload
+from reference import figures, light_workload, mobilenet_v2
 
 from prunus.targets.asic.architecture_file import catalogue_data, parse_architecture
 from prunus.targets.asic.exchange import scalesim
@@ -90,14 +90,20 @@ def run_scalesim(python: str, problems: list[Problem], rows: int, columns: int) 
     return different
 
 
+def networks() -> list[list[Problem]]:
+    """Every conv and fc of ResNet-50, MobileNetV2 and AlexNet."""
+    light = [light_workload(name).layers for name in ("resnet50", "alexnet")]
+    first, last = ([problem_of(layer) for layer in layers if layer.op in PRODUCTS] for layers in light)
+    return [first, mobilenet_v2(), last]
+
+
 def smallest(count: int, rows: int, columns: int) -> list[Problem]:
     """The unique layers of the three networks that SCALE-Sim simulates fastest, every network present."""
     chosen: list[Problem] = []
     per_network = []
-    for name in ("resnet50", "shufflenet", "bvlc_alexnet"):
-        work = light_workload(name)
-        problems = list(dict.fromkeys(problem_of(layer) for layer in work.layers if layer.op in PRODUCTS))
-        per_network.append(sorted(problems, key=lambda each: sum(cycles(each, rows, columns, flow) for flow in FLOWS)))
+    for problems in networks():
+        unique = list(dict.fromkeys(problems))
+        per_network.append(sorted(unique, key=lambda each: sum(cycles(each, rows, columns, flow) for flow in FLOWS)))
     while len(chosen) < count and any(per_network):
         for problems in per_network:
             if problems and len(chosen) < count:

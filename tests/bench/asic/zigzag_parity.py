@@ -56,7 +56,7 @@ def main() -> int:
     best = Searcher(Tiles.of(list(layers.values())), chip).search()
     seconds = time.perf_counter() - start
     bad = 0
-    print(f"{'layer':18}{'MAC':>12}{'DRAM in, w, out (B)':>30}{'latency':>10}{'ZigZag':>10}{'off':>7}{'ours':>10}")
+    print(f"{'layer':18}{'MAC':>12}{'DRAM in, w, out (B)':>30}{'same':>10}{'ZigZag':>10}{'off':>7}{'ours':>10}")
     for (name, each), found in zip(layers.items(), best, strict=True):
         theirs = next(entry for entry in figures()["zigzag"]["entries"] if entry["layer"] == name)
         tiles = Tiles.single(each, each.p, each.q, each.c, min(each.k, 32))
