@@ -1,5 +1,7 @@
 // The entry point that SessionOptions.register_custom_ops_library calls.
 
+#include <map>
+#include <mutex>
 #include <string>
 
 #include "network_op.h"
@@ -17,19 +19,24 @@ OrtStatus *refuse(const OrtApiBase *base) {
   if (oldest == nullptr) return nullptr;  // no way to speak to it: the model's operators stay unknown to it
   const char *version = base->GetVersionString();
   const std::string message = "prunus needs onnxruntime 1." + std::to_string(ORT_API_VERSION) +
-                              " or later; this is onnxruntime " + (version != nullptr ? version : "of no known version");
+                              " or later; this is onnxruntime " + (version != nullptr ? version : "?");
   return oldest->CreateStatus(ORT_FAIL, message.c_str());
 }
 
-// One domain for all sessions of the process: the runtime keeps pointers to it and never frees it.
+// One domain for all sessions of a runtime, of which a process may hold several. A runtime keeps pointers to it until it
+// ends: it is never freed.
 OrtCustomOpDomain *domain(const OrtApi *api) {
-  static OrtCustomOpDomain *const shared = [api] {
+  static std::mutex mutex;
+  static std::map<const OrtApi *, OrtCustomOpDomain *> domains;
+  const std::lock_guard lock(mutex);
+  OrtCustomOpDomain *&found = domains[api];
+  if (found == nullptr) {
     OrtCustomOpDomain *created = nullptr;
     check(api->CreateCustomOpDomain(kDomain, &created));
     check(api->CustomOpDomain_Add(created, network_op()));
-    return created;
-  }();
-  return shared;
+    found = created;
+  }
+  return found;
 }
 
 }  // namespace
@@ -37,7 +44,8 @@ OrtCustomOpDomain *domain(const OrtApi *api) {
 
 extern "C" __attribute__((visibility("default"))) OrtStatus *RegisterCustomOps(OrtSessionOptions *options,
                                                                                 const OrtApiBase *base) {
+  using namespace prunus::ort;
   const OrtApi *api = base->GetApi(ORT_API_VERSION);
-  if (api == nullptr) return prunus::ort::refuse(base);
-  return prunus::ort::guarded(api, [&] { prunus::ort::check(api->AddCustomOpDomain(options, prunus::ort::domain(api))); });
+  if (api == nullptr) return refuse(base);
+  return guarded(api, [&] { check(api->AddCustomOpDomain(options, domain(api))); });
 }

@@ -83,14 +83,8 @@ Kernel::Kernel(const OrtApi *api, const OrtKernelInfo *info) : api_(api), plans_
   }
   // an error in the packed network shows when the session is created, and the plan for one sample is ready
   const std::shared_ptr<Plan> plan = plans_.get(bytes_of(view(api, value)), 1);
-  inputs_.resize(static_cast<std::size_t>(prunus_network_input_count(plan->network())));
-  outputs_.resize(static_cast<std::size_t>(prunus_network_output_count(plan->network())));
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    prunus_network_input_tensor(plan->network(), static_cast<std::int32_t>(i), &inputs_[i]);
-  }
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    prunus_network_output_tensor(plan->network(), static_cast<std::int32_t>(i), &outputs_[i]);
-  }
+  inputs_ = plan->inputs();
+  outputs_ = plan->outputs();
   std::size_t node_inputs = 0, node_outputs = 0;
   check(api->KernelInfo_GetInputCount(info, &node_inputs));
   check(api->KernelInfo_GetOutputCount(info, &node_outputs));

@@ -20,6 +20,15 @@ void require(prunus_status status, const char *what, const prunus_network *netwo
   throw Failure{ORT_FAIL, message};
 }
 
+template <class Get>
+std::vector<prunus_tensor> tensors(const prunus_network *network, std::int32_t count, Get get) {
+  std::vector<prunus_tensor> found(static_cast<std::size_t>(count));
+  for (std::int32_t i = 0; i < count; ++i) {
+    require(get(network, i, &found[static_cast<std::size_t>(i)]), "the network does not tell its tensors", network);
+  }
+  return found;
+}
+
 }  // namespace
 
 Network load(std::span<const std::byte> packed) {
@@ -33,6 +42,14 @@ Network load(std::span<const std::byte> packed) {
 void Plan::FreeWorkspace::operator()(std::byte *memory) const { ::operator delete(memory, kAlignment); }
 
 Plan::Plan(Network network, std::int32_t batch) : network_(std::move(network)), batch_(batch) {}
+
+std::vector<prunus_tensor> Plan::inputs() const {
+  return tensors(network_.get(), prunus_network_input_count(network_.get()), prunus_network_input_tensor);
+}
+
+std::vector<prunus_tensor> Plan::outputs() const {
+  return tensors(network_.get(), prunus_network_output_count(network_.get()), prunus_network_output_tensor);
+}
 
 Plan::Workspace Plan::take() {
   {
@@ -62,7 +79,8 @@ void Plan::run(const void *const *inputs, void *const *outputs, const prunus_thr
 
 std::shared_ptr<Plan> Plans::get(std::span<const std::byte> packed, std::int32_t batch) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto &plan) { return plan->batch() == batch; });
+  const auto fits = [batch](const std::shared_ptr<Plan> &plan) { return plan->batch() == batch; };
+  const auto found = std::find_if(plans_.begin(), plans_.end(), fits);
   if (found != plans_.end()) {
     plans_.splice(plans_.begin(), plans_, found);
     return plans_.front();

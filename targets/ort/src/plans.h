@@ -23,8 +23,9 @@ class Plan {
  public:
   Plan(Network network, std::int32_t batch);
 
-  const prunus_network *network() const { return network_.get(); }
   std::int32_t batch() const { return batch_; }
+  std::vector<prunus_tensor> inputs() const;
+  std::vector<prunus_tensor> outputs() const;
 
   // Runs the network; safe on several threads at once. Throws Failure.
   void run(const void *const *inputs, void *const *outputs, const prunus_threads &threads);

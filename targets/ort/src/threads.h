@@ -8,8 +8,8 @@
 
 namespace prunus::ort {
 
-// Lives for one run of a kernel. The interface does not tell how many threads the session has: work is cut for all of the
-// machine's. What one thread then runs piece by piece, it loses a function call per piece.
+// Lives for one run of a kernel. The interface does not tell how many threads the session has: work is cut for all of
+// the machine's. A session of one thread runs the pieces one after the other, at the cost of a function call each.
 class SessionThreads {
  public:
   SessionThreads(const OrtApi *api, const OrtKernelContext *context) : api_(api), context_(context) {}
