@@ -72,8 +72,8 @@ void store_channels(const Epilogue &e, std::int32_t channel, const std::int32_t 
 
 // Stores one vector of 16 pixels: acc[c][p] belongs to channel `channel` + c and includes its bias. Pixels whose bit of
 // `valid` is 0 become zero points.
-[[maybe_unused]] void store_tile(const Epilogue &e, std::int32_t channel, const std::int32_t (&acc)[kQuad][kPixels], std::uint16_t valid,
-                Act *y) {
+[[maybe_unused]] void store_tile(const Epilogue &e, std::int32_t channel, const std::int32_t (&acc)[kQuad][kPixels],
+                                 std::uint16_t valid, Act *y) {
   std::int32_t value[kQuad][kPixels];
   for (int c = 0; c < kQuad; ++c) requantize_row(e, channel + c, acc[c], value[c]);
   for (int p = 0; p < kPixels; ++p)

@@ -11,7 +11,8 @@ constexpr std::int32_t kRows = 16;
 constexpr std::int32_t kStretch = 512;  // inputs that are widened at once
 
 // acc[r] += the products of `depth` inputs; rows of w are `row` bytes apart.
-void accumulate(const std::int8_t *w, std::ptrdiff_t row, const Act *x, std::int32_t depth, std::int32_t (&acc)[kRows]) {
+void accumulate(const std::int8_t *w, std::ptrdiff_t row, const Act *x, std::int32_t depth,
+                std::int32_t (&acc)[kRows]) {
   std::int16_t wide[kStretch];
   for (std::int32_t k = 0; k < depth; ++k) wide[k] = x[k];
   for (std::int32_t r = 0; r < kRows; ++r) {

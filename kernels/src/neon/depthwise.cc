@@ -70,7 +70,8 @@ void depthwise_vector(const DepthwiseArgs &args, std::int32_t quad, std::int32_t
   const std::int8_t *w = args.weights->value.data() + quad * kQuad * taps;
   int32x4_t acc[kPixels];
   for (int32x4_t &a : acc) a = vld1q_s32(args.epilogue->bias + kQuad * quad);
-  for (std::ptrdiff_t t = 0; t + 1 < taps; t += 2) accumulate_pair(x + offset[t], x + offset[t + 1], w + kQuad * t, acc);
+  for (std::ptrdiff_t t = 0; t + 1 < taps; t += 2)
+    accumulate_pair(x + offset[t], x + offset[t + 1], w + kQuad * t, acc);
   if (taps % 2 == 1) accumulate_one(x + offset[taps - 1], w + kQuad * (taps - 1), acc);
   store(*args.epilogue, kQuad * quad, acc, args.valid[vector], args.y + quad * args.y_plane + at);
 }

@@ -1,6 +1,6 @@
 // Everything that touches each byte once, 16 bytes at a time.
 //
-// FIXED and POW2, whose 64-bit products NEON lacks, and the bytes behind the last whole register go to the generic tier.
+// FIXED and POW2, whose 64-bit products NEON lacks, and the bytes behind the last register go to the generic tier.
 #include <algorithm>
 #include <cstring>
 
@@ -166,8 +166,10 @@ inline void transpose_block(const Act *x, std::ptrdiff_t x_row, Act *y, std::ptr
   uint32x4_t row[4];
   for (int i = 0; i < 4; ++i)
     row[i] = vreinterpretq_u32_u8(veorq_u8(vreinterpretq_u8_s8(vld1q_s8(x + i * x_row)), flips));
-  const uint64x2_t a = vreinterpretq_u64_u32(vtrn1q_u32(row[0], row[1])), b = vreinterpretq_u64_u32(vtrn1q_u32(row[2], row[3]));
-  const uint64x2_t c = vreinterpretq_u64_u32(vtrn2q_u32(row[0], row[1])), d = vreinterpretq_u64_u32(vtrn2q_u32(row[2], row[3]));
+  const uint64x2_t a = vreinterpretq_u64_u32(vtrn1q_u32(row[0], row[1]));
+  const uint64x2_t b = vreinterpretq_u64_u32(vtrn1q_u32(row[2], row[3]));
+  const uint64x2_t c = vreinterpretq_u64_u32(vtrn2q_u32(row[0], row[1]));
+  const uint64x2_t d = vreinterpretq_u64_u32(vtrn2q_u32(row[2], row[3]));
   store_words(y, vreinterpretq_u32_u64(vtrn1q_u64(a, b)));
   store_words(y + y_column, vreinterpretq_u32_u64(vtrn1q_u64(c, d)));
   store_words(y + 2 * y_column, vreinterpretq_u32_u64(vtrn2q_u64(a, b)));

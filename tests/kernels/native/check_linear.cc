@@ -174,8 +174,11 @@ struct Planes {
   Planes(Random &random, std::int32_t quads, Range v)
       : plane(kVectorBytes * std::ptrdiff_t{v.end} + kQuad * random.between(0, 20)),
         vectors(v),
-        y(random, v.end == v.begin ? 0 : static_cast<std::size_t>(plane * (quads - 1) + kVectorBytes * (v.end - v.begin))),
+        y(random, v.end == v.begin ? 0 : bytes(quads)),
         before(y.copy()) {}
+  std::size_t bytes(std::int32_t quads) const {
+    return static_cast<std::size_t>(plane * (quads - 1) + kVectorBytes * (vectors.end - vectors.begin));
+  }
   Act *pixel_0() { return y.data() - std::ptrdiff_t{kVectorBytes} * vectors.begin; }
   std::size_t index(std::int32_t quad, std::int32_t vector, std::int32_t byte) const {
     return static_cast<std::size_t>(quad * plane + std::ptrdiff_t{kVectorBytes} * (vector - vectors.begin) + byte);
@@ -191,8 +194,8 @@ std::string compare(const Planes &out, Range quads, Expected expected) {
       for (std::int32_t i = 0; i < kVectorBytes; ++i) want[out.index(q, v, i)] = expected(q, v, i);
   for (std::size_t i = 0; i < want.size(); ++i)
     if (out.y[i] != want[i]) {
-      const auto at = static_cast<std::ptrdiff_t>(i);
-      return differs("quad, byte", at / out.plane, at % out.plane + kVectorBytes * out.vectors.begin, out.y[i], want[i]);
+      const auto at = static_cast<std::ptrdiff_t>(i), byte = at % out.plane + kVectorBytes * out.vectors.begin;
+      return differs("quad, byte", at / out.plane, byte, out.y[i], want[i]);
     }
   return out.y.intact() ? "" : "bytes before or behind y changed";
 }
@@ -301,7 +304,8 @@ std::string check_gemv(const GemvKernel &kernel, Case &c) {
 
 std::string check_depthwise(const DepthwiseKernel &kernel, Case &c) {
   Random &random = c.random;
-  const std::int32_t channels = random.size(1, 40), taps = random.one_of({1, 3, 4, 9, 9, 25}), all_quads = (channels + 3) / 4;
+  const std::int32_t channels = random.size(1, 40), taps = random.one_of({1, 3, 4, 9, 9, 25});
+  const std::int32_t all_quads = (channels + kQuad - 1) / kQuad;
   const Range vectors = random_range(random, random.size(1, 14)), quads = random_range(random, all_quads);
   const std::vector<std::int8_t> w = random_weights(random, channels, taps);
   const std::vector<std::int32_t> offset = random_offsets(random, taps, 1);

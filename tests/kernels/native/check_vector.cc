@@ -28,7 +28,8 @@ Rescale random_rescale(Random &random, std::int32_t bound) {
     if (random.chance(0.3)) scale = std::exp2(std::floor(std::log2(scale)));
     r.scale[i] = static_cast<float>(scale);
     // the larger shift is at most 22 more than the smaller one: aligned multipliers stay within 2^53
-    r.multiplier[i] = pow2 ? 1 : static_cast<std::int32_t>(random.between(1, random.one_of({100, 1 << 17, 2147483647})));
+    const std::int32_t most = random.one_of({100, 1 << 17, 2147483647});
+    r.multiplier[i] = pow2 ? 1 : static_cast<std::int32_t>(random.between(1, most));
     r.shift[i] = random.size(pow2 ? -31 : 1, pow2 ? 22 : 40);
   }
   if (!pow2) r.shift[1] = std::clamp(r.shift[1], r.shift[0] - 22, r.shift[0] + 22);
@@ -122,7 +123,8 @@ std::string check_max(const VectorKernels &tier, Case &c) {
 std::string check_sum(const VectorKernels &tier, Case &c) {
   const std::size_t pixels = random_count(c.random);
   Guarded<Act> x(c.random, kQuad * pixels);
-  if (c.random.chance(0.3)) std::fill_n(x.data(), x.size(), static_cast<Act>(c.random.chance(0.5) ? kActLow : kActHigh));
+  const auto extreme = static_cast<Act>(c.random.chance(0.5) ? kActLow : kActHigh);
+  if (c.random.chance(0.3)) std::fill_n(x.data(), x.size(), extreme);
   Guarded<std::int32_t> sums(c.random, kQuad);
   for (int i = 0; i < kQuad; ++i) sums[i] /= 2;
   std::vector<std::int32_t> want = sums.copy();
@@ -192,8 +194,8 @@ std::string check_transpose(const VectorKernels &tier, Case &c) {
 
 float random_real(Random &random, float scale) {
   if (random.chance(0.02))
-    return random.one_of({std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), 3e38f, -3e38f,
-                          1e-42f, -0.0f});
+    return random.one_of({std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), 3e38f,
+                          -3e38f, 1e-42f, -0.0f});
   const double steps = random.one_of({1.0, 50.0, 300.0, 1e5, 4e7}) * (2 * random.uniform() - 1);
   return static_cast<float>(scale * (random.chance(0.3) ? std::floor(steps) + 0.5 : steps));
 }
@@ -244,17 +246,21 @@ std::string check_dequantize(const VectorKernels &tier, Case &c) {
 }  // namespace
 
 bool has_member(const VectorKernels &t, int member) {
-  const bool has[] = {t.add != nullptr,        t.mul != nullptr,          t.requantize != nullptr, t.lut != nullptr,
-                      t.max != nullptr,        t.sum != nullptr,          t.interleave != nullptr, t.deinterleave != nullptr,
-                      t.stride != nullptr,     t.transpose != nullptr,    t.quantize != nullptr,   t.dequantize != nullptr};
+  const bool has[] = {
+      t.add != nullptr,        t.mul != nullptr,          t.requantize != nullptr, t.lut != nullptr,
+      t.max != nullptr,        t.sum != nullptr,          t.interleave != nullptr, t.deinterleave != nullptr,
+      t.stride != nullptr,     t.transpose != nullptr,    t.quantize != nullptr,   t.dequantize != nullptr,
+  };
+  static_assert(std::size(has) == std::size(kMembers));
   return has[member];
 }
 
 std::string check_member(const VectorKernels &tier, int member, Case &c) {
   using Check = std::string (*)(const VectorKernels &, Case &);
-  constexpr Check kChecks[] = {check_add,          check_mul,    check_requantize, check_lut,      check_max,
-                               check_sum,          check_interleave, check_deinterleave, check_stride, check_transpose,
-                               check_quantize,     check_dequantize};
+  constexpr Check kChecks[] = {
+      check_add,        check_mul,          check_requantize, check_lut,       check_max,      check_sum,
+      check_interleave, check_deinterleave, check_stride,     check_transpose, check_quantize, check_dequantize,
+  };
   static_assert(std::size(kChecks) == std::size(kMembers));
   return kChecks[member](tier, c);
 }

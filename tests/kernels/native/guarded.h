@@ -31,7 +31,8 @@ class Guarded {
     for (std::size_t i = 0; i < room_; ++i) begin_[i] = kPattern;
     std::size_t at = room_ - count * sizeof(T);  // against the page behind
     if (random.chance(0.25)) at = 0;
-    if (random.chance(0.25)) at -= at == 0 ? 0 : alignof(T) * static_cast<std::size_t>(random.between(0, kSlack / alignof(T)));
+    const auto off = alignof(T) * static_cast<std::size_t>(random.between(0, kSlack / alignof(T)));
+    if (random.chance(0.25) && at > 0) at -= off;
     data_ = begin_ + at;
     for (std::size_t i = 0; i < count * sizeof(T); ++i) data_[i] = static_cast<std::uint8_t>(random.bits());
   }
