@@ -51,7 +51,7 @@ void assign_arena(Plan &plan) {
   std::vector<std::size_t> placed;
   for (std::size_t i : order) {
     Value &value = plan.values[i];
-    if (value.external()) continue;
+    if (value.external() || lives[i].first > lives[i].last) continue;  // not in the arena, or never used
     std::vector<Block> blocks;
     for (std::size_t j : placed)
       if (lives[i].first <= lives[j].last && lives[j].first <= lives[i].last)

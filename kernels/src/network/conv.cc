@@ -4,6 +4,7 @@
 #include <string>
 
 #include "network/choose.h"
+#include "network/elementwise.h"
 
 namespace prunus {
 namespace {
@@ -22,7 +23,7 @@ class ConvStep final : public Step {
     DenseMatrix matrix(layer_, tap_offsets(x, taps_), x.plane_bytes());
     info.problem = matrix.problem(std::int64_t{y.geometry.images} * y.geometry.vectors());
     info.timing = "conv,pitch" + std::to_string(y.geometry.pitch) + ",images" + std::to_string(y.geometry.images) +
-                  ",scheme" + std::to_string(layer_.epilogue->scheme);
+                  ",scheme" + std::to_string(layer_.epilogue->scheme) + (addition_ ? ",add" : "");
     info.density = info.problem.weight_density;
     kernel_ = &choose_conv(options, info.problem, epilogue_.conversion_is_safe(), info);
     packed_ = {};
@@ -30,7 +31,19 @@ class ConvStep final : public Step {
     cut(x, y);
   }
 
-  std::unique_ptr<Step> copy() const override { return std::make_unique<ConvStep>(reads[0], writes, layer_, taps_); }
+  std::unique_ptr<Step> copy() const override {
+    auto step = std::make_unique<ConvStep>(reads[0], writes, layer_, taps_);
+    if (addition_) step->add_to(*addition_, reads[1], writes);
+    return step;
+  }
+
+  // A residual connection: the strip is still in cache when the other operand is added to it in place.
+  bool absorb(const Binary &op, std::int32_t other, bool swapped, std::int32_t y) override {
+    const BinaryKernel kernel(op);
+    if (addition_ || !kernel.keeps_zero()) return false;
+    add_to(swapped ? kernel.swapped() : kernel, other, y);
+    return true;
+  }
 
   void run(const Memory &memory, std::int64_t begin, std::int64_t end) const override {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);
@@ -48,11 +61,30 @@ class ConvStep final : public Step {
       args.vector_begin = strip * strip_vectors_;
       args.vector_end = std::min(args.vector_begin + strip_vectors_, y.geometry.vectors());
       kernel_->run(args);
+      if (addition_) add(memory, image, args);
       fill(y, args);
     }
   }
 
  private:
+  void add_to(const BinaryKernel &kernel, std::int32_t other, std::int32_t y) {
+    addition_ = kernel;
+    reads.push_back(other);
+    writes = y;
+  }
+
+  void add(const Memory &memory, std::int32_t image, const ConvArgs &args) const {
+    const Value &other = memory.plan.value(reads[1]);
+    const std::ptrdiff_t begin = std::ptrdiff_t{kVectorBytes} * args.vector_begin;
+    const auto count = static_cast<std::size_t>(kVectorBytes) * static_cast<std::size_t>(args.vector_end - args.vector_begin);
+    const std::int32_t end = std::min(args.group_end * kernel_->rows / kQuad, args.y_quads);
+    for (std::int32_t quad = args.group_begin * kernel_->rows / kQuad; quad < end; ++quad) {
+      Act *y = args.y + quad * args.y_plane + begin;
+      const Act *b = memory.at(reads[1]) + other.plane(image, quad) + begin;
+      addition_->run(memory.plan.vector, y, b, y, count);
+    }
+  }
+
   // Strips of vectors whose inputs stay in cache while all groups use them, and chunks of groups for several threads.
   void cut(const Value &x, const Value &y) {
     const std::int64_t vectors = y.geometry.vectors(), column = std::int64_t{x.geometry.quads()} * kVectorBytes;
@@ -81,6 +113,7 @@ class ConvStep final : public Step {
   LinearLayer layer_;
   std::vector<Tap> taps_;
   LinearEpilogue epilogue_;
+  std::optional<BinaryKernel> addition_;
   const ConvKernel *kernel_ = nullptr;
   Packed packed_;
   std::int32_t groups_ = 0, chunk_groups_ = 0, strip_vectors_ = 0;

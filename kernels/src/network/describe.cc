@@ -44,6 +44,7 @@ std::string geometry_json(const Value &value) {
 std::string step_json(const Plan &plan, const Step &step) {
   const StepInfo &info = step.info;
   std::string text = "{\"operator\": " + (info.node < 0 ? "null" : std::to_string(info.node));
+  if (info.absorbed >= 0) text += ", \"absorbed\": " + std::to_string(info.absorbed);
   text += ", \"kind\": " + quoted(info.kind) + ", \"kernel\": " + (*info.kernel ? quoted(info.kernel) : "null");
   text += ", \"output\": " + geometry_json(plan.value(step.writes)) + ", \"units\": " + std::to_string(step.units);
   text += ", \"density\": " + number(info.density) + ", \"predicted_seconds\": " + number(info.predicted_seconds);

@@ -1,6 +1,7 @@
 #include "network/elementwise.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/table.h"
 
@@ -55,35 +56,6 @@ class ElementwiseStep : public Step {
   virtual void apply(const VectorKernels &kernels, const Act *const *in, Act *out, std::size_t count) const = 0;
 
   bool halo_stays_ = false;  // the operator turns the halo of its inputs into that of its output
-};
-
-// Addition or multiplication of runs of bytes.
-class BinaryKernel {
- public:
-  explicit BinaryKernel(const Binary &op) : mul_(op.mul) {
-    const RescaleArgs first = rescale_of(op.epilogue, 0, op.args.a);
-    rescale_ = first.args;
-    rescale_.b_zero = op.args.b.zero_point;
-    if (mul_) {
-      safe_ = op.epilogue.scheme != PRUNUS_F32 || rescale_.scale[0] < 32768.0f;  // 255 * 255 * 2^15 < 2^31
-      return;
-    }
-    const RescaleArgs second = rescale_of(op.epilogue, 1, op.args.b);
-    rescale_.scale[1] = second.args.scale[0];
-    rescale_.multiplier[1] = second.args.multiplier[0];
-    rescale_.shift[1] = second.args.shift[0];
-    safe_ = first.safe && second.safe;
-  }
-
-  void run(const VectorKernels &kernels, const Act *a, const Act *b, Act *y, std::size_t count) const {
-    const VectorKernels &tier = safe_ ? kernels : *vector_kernels("generic");
-    (mul_ ? tier.mul : tier.add)(rescale_, a, b, y, count);
-  }
-  bool keeps_zero() const { return prunus::keeps_zero(rescale_); }
-
- private:
-  bool mul_, safe_ = true;
-  Rescale rescale_;
 };
 
 class BinaryStep final : public ElementwiseStep {
@@ -178,6 +150,36 @@ RescaleArgs rescale_of(const EpilogueData &epilogue, std::int32_t entry, prunus_
   rescale.low = epilogue.qmin;
   rescale.high = epilogue.qmax;
   return {rescale, rescale.scale[0] < 4194304.0f};  // two products of 255 * 2^22 are below 2^31
+}
+
+BinaryKernel::BinaryKernel(const Binary &op) : mul_(op.mul) {
+  const RescaleArgs first = rescale_of(op.epilogue, 0, op.args.a);
+  rescale_ = first.args;
+  rescale_.b_zero = op.args.b.zero_point;
+  if (mul_) {
+    safe_ = op.epilogue.scheme != PRUNUS_F32 || rescale_.scale[0] < 32768.0f;  // 255 * 255 * 2^15 < 2^31
+    return;
+  }
+  const RescaleArgs second = rescale_of(op.epilogue, 1, op.args.b);
+  rescale_.scale[1] = second.args.scale[0];
+  rescale_.multiplier[1] = second.args.multiplier[0];
+  rescale_.shift[1] = second.args.shift[0];
+  safe_ = first.safe && second.safe;
+}
+
+BinaryKernel BinaryKernel::swapped() const {
+  BinaryKernel other = *this;
+  std::swap(other.rescale_.a_zero, other.rescale_.b_zero);
+  if (mul_) return other;  // one multiplier for the product
+  std::swap(other.rescale_.scale[0], other.rescale_.scale[1]);
+  std::swap(other.rescale_.multiplier[0], other.rescale_.multiplier[1]);
+  std::swap(other.rescale_.shift[0], other.rescale_.shift[1]);
+  return other;
+}
+
+void BinaryKernel::run(const VectorKernels &kernels, const Act *a, const Act *b, Act *y, std::size_t count) const {
+  const VectorKernels &tier = safe_ ? kernels : *vector_kernels("generic");
+  (mul_ ? tier.mul : tier.add)(rescale_, a, b, y, count);
 }
 
 bool keeps_zero(const Rescale &rescale) { return rescale.low <= rescale.y_zero && rescale.y_zero <= rescale.high; }

@@ -25,4 +25,18 @@ RescaleArgs rescale_of(const EpilogueData &epilogue, std::int32_t entry, prunus_
 // Whether a centred zero becomes the zero point again: then a halo stays one under rescaling.
 bool keeps_zero(const Rescale &rescale);
 
+// Addition or multiplication of runs of bytes; y may be a.
+class BinaryKernel {
+ public:
+  explicit BinaryKernel(const Binary &op);
+  void run(const VectorKernels &kernels, const Act *a, const Act *b, Act *y, std::size_t count) const;
+  bool keeps_zero() const { return prunus::keeps_zero(rescale_); }
+  // The same with a and b exchanged: both operations commute, in float32, too.
+  BinaryKernel swapped() const;
+
+ private:
+  bool mul_, safe_ = true;
+  Rescale rescale_;
+};
+
 }  // namespace prunus

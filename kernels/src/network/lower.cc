@@ -8,7 +8,11 @@
 #include "network/types.h"
 
 namespace prunus {
-Lowering::Lowering(Plan &plan) : plan_(plan), zero_(zero_points(plan.definition)), known_(plan.definition.tensors.size()) {}
+Lowering::Lowering(Plan &plan) : plan_(plan), zero_(zero_points(plan.definition)), uses_(zero_.size()), known_(zero_.size()) {
+  for (const Node &node : plan.definition.nodes)
+    for (std::int32_t x : node.inputs) ++uses_[static_cast<std::size_t>(x)];
+  for (std::int32_t y : plan.definition.outputs) ++uses_[static_cast<std::size_t>(y)];
+}
 
 void Lowering::run() {
   lower_inputs();

@@ -62,6 +62,8 @@ class Lowering {
   void lower_op(const Node &node, const Dequantize &op);
   // Few rows one at a time, many as pixels.
   void lower_matrix(const Node &node, const LinearLayer &layer, std::int32_t rows_count);
+  bool absorbed(const Node &node, const Binary &op, std::int32_t a, std::int32_t b, std::int32_t y);
+  std::size_t step_writing(std::int32_t id) const;
   // One element per channel with an image, else the portable kernel.
   void lower_broadcast(const Node &node, const Binary &op);
   // The portable kernel, on flat tensors.
@@ -69,6 +71,7 @@ class Lowering {
 
   Plan &plan_;
   std::vector<std::int32_t> zero_;                  // per tensor
+  std::vector<std::int32_t> uses_;                  // per tensor: operators that read it, and outputs
   std::vector<std::vector<std::int32_t>> known_;    // values per tensor
   std::vector<std::int32_t> parent_;                // per value
   std::int32_t node_ = -1;

@@ -67,7 +67,29 @@ void Lowering::lower_op(const Node &node, const Binary &op) {
   const std::int32_t a = in_layout(node.inputs[0], layout), b = in_layout(node.inputs[1], layout);
   const std::int32_t y = make(node.output, layout);
   join(a, b), join(a, y);
-  add(binary_step(a, b, y, op), kind_of(node.op));
+  if (layout != Layout::image || !absorbed(node, op, a, b, y)) add(binary_step(a, b, y, op), kind_of(node.op));
+}
+
+// Whether the step that made a or b, if nothing else reads that, computes y in its stead.
+bool Lowering::absorbed(const Node &node, const Binary &op, std::int32_t a, std::int32_t b, std::int32_t y) {
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int32_t own = i ? b : a, other = i ? a : b;
+    if (uses_[static_cast<std::size_t>(node.inputs[i])] != 1 || value(own).tensor != node.inputs[i]) continue;
+    const std::size_t at = step_writing(own);
+    if (at == plan_.steps.size() || (step_writing(other) != plan_.steps.size() && step_writing(other) > at)) continue;
+    Step &step = *plan_.steps[at];
+    if (!step.absorb(op, other, i == 1, y)) continue;
+    step.info.absorbed = node_;
+    return true;
+  }
+  return false;
+}
+
+// The number of steps where none writes it: a caller's array.
+std::size_t Lowering::step_writing(std::int32_t id) const {
+  std::size_t at = plan_.steps.size();
+  while (at > 0 && plan_.steps[at - 1]->writes != id) --at;
+  return at > 0 ? at - 1 : plan_.steps.size();
 }
 
 void Lowering::lower_broadcast(const Node &node, const Binary &op) {

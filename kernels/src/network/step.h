@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "network/definition.h"
 #include "network/value.h"
 #include "select/select.h"
 
@@ -27,7 +28,8 @@ struct Memory {
 
 // What `describe` says of a step.
 struct StepInfo {
-  std::int32_t node = -1;  // operator of the definition; -1: a change of layout
+  std::int32_t node = -1;      // operator of the definition; -1: a change of layout
+  std::int32_t absorbed = -1;  // the operator that is computed along with it
   const char *kind = "", *kernel = "";  // of tables that outlive all plans
   double density = 1;  // share of weights that are not zero
   bool dense = false;  // the kernel visits them all
@@ -48,6 +50,9 @@ class Step {
   // Packs weights and counts units, once the geometry of all values is known. The options are the plan's, or name
   // another kernel.
   virtual void prepare(const Plan &plan, const Options &options) = 0;
+  // Takes over the operator that follows: the value `y` is op of this step's output (b of op with `swapped`, else a) and
+  // the value `other`. False where the step cannot; then it stays as it is. Before `prepare`.
+  virtual bool absorb(const Binary &, std::int32_t, bool, std::int32_t) { return false; }
   // The same step, unprepared, for a race between kernels; nullptr where there is no choice.
   virtual std::unique_ptr<Step> copy() const { return nullptr; }
   virtual void run(const Memory &memory, std::int64_t begin, std::int64_t end) const = 0;
