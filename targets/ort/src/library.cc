@@ -23,8 +23,8 @@ OrtStatus *refuse(const OrtApiBase *base) {
   return oldest->CreateStatus(ORT_FAIL, message.c_str());
 }
 
-// One domain for all sessions of a runtime, of which a process may hold several. A runtime keeps pointers to it until it
-// ends: it is never freed.
+// One domain for all sessions of a runtime, of which a process may hold several. A runtime keeps pointers to it until
+// it ends: it is never freed.
 OrtCustomOpDomain *domain(const OrtApi *api) {
   static std::mutex mutex;
   static std::map<const OrtApi *, OrtCustomOpDomain *> domains;
