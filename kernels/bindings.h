@@ -48,7 +48,7 @@ struct KernelError : std::runtime_error {
 };
 
 inline const char *name_of(prunus_status status) {
-  switch (static_cast<int>(status)) {
+  switch (status) {
     case PRUNUS_E_SHAPE: return "E_SHAPE";
     case PRUNUS_E_TYPE: return "E_TYPE";
     case PRUNUS_E_RANGE: return "E_RANGE";

@@ -30,7 +30,12 @@ typedef enum prunus_status {
   PRUNUS_OK = 0,
   PRUNUS_E_SHAPE = 1,  /* dimensions that do not fit together */
   PRUNUS_E_TYPE = 2,   /* unknown element type or requantization scheme */
-  PRUNUS_E_RANGE = 3   /* a multiplier, shift, zero point, index or clip range outside of the contract */
+  PRUNUS_E_RANGE = 3,  /* a multiplier, shift, zero point, index or clip range outside of the contract */
+  /* Of network.h alone; here because an enumeration holds no other values than those it names. */
+  PRUNUS_E_FILE = 4,   /* a packed file that is damaged, of another version, or larger than its limits */
+  PRUNUS_E_STATE = 5,  /* a call out of order: run before plan, an operator after plan */
+  PRUNUS_E_MEMORY = 6, /* allocation failed */
+  PRUNUS_E_OPTION = 7  /* an unknown instruction set or kernel, or one that this machine lacks */
 } prunus_status;
 
 /* What a status means, in English; never NULL. */

@@ -29,14 +29,6 @@ extern "C" {
 #define PRUNUS_API __attribute__((visibility("default")))
 #endif
 
-/* Further statuses of this interface. */
-enum {
-  PRUNUS_E_FILE = 4,    /* a packed file that is damaged, of another version, or larger than its limits */
-  PRUNUS_E_STATE = 5,   /* a call out of order: run before plan, an operator after plan */
-  PRUNUS_E_MEMORY = 6,  /* allocation failed */
-  PRUNUS_E_OPTION = 7   /* an unknown instruction set or kernel, or one that this machine lacks */
-};
-
 typedef struct prunus_network prunus_network;
 
 PRUNUS_API prunus_status prunus_network_create(prunus_network **network);

@@ -7,6 +7,10 @@ const char *prunus_status_text(prunus_status status) {
     case PRUNUS_E_SHAPE: return "dimensions do not fit together";
     case PRUNUS_E_TYPE: return "unknown element type or requantization scheme";
     case PRUNUS_E_RANGE: return "a multiplier, shift, zero point, index or clip range is outside of the contract";
+    case PRUNUS_E_FILE: return "a packed file is malformed";
+    case PRUNUS_E_STATE: return "a call out of order";
+    case PRUNUS_E_MEMORY: return "not enough memory";
+    case PRUNUS_E_OPTION: return "an unknown instruction set or kernel, or one that this machine lacks";
   }
   return "unknown status";
 }
