@@ -24,16 +24,25 @@ using Word = std::int32_t;
 
 inline const Word &as_word(const std::int8_t *w) { return *reinterpret_cast<const Word *>(w); }
 
-// Two halves of 16 pixels of one block. In `even` only bytes 0 and 2 of each quad, in `odd` 1 and 3.
+alignas(32) constexpr std::int16_t kEvenBytes[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+// Bytes 0 and 2 of each quad. The mask stays in memory, because there is no register for it.
+inline __m256i even_bytes(__m256i x) {
+  __m256i even;
+  asm("vpand %[mask], %[x], %[even]"
+      : [even] "=x"(even)
+      : [x] "x"(x), [mask] "m"(*reinterpret_cast<const __m256i *>(kEvenBytes)));
+  return even;
+}
+
+// Two halves of 16 pixels of one block.
 struct Pixels {
   __m256i low, high;
 
   explicit inline Pixels(const Act *x) : low(load(x)), high(load(x + kHalfBytes)) {}
   inline Pixels(__m256i a, __m256i b) : low(a), high(b) {}
-  inline Pixels even() const {
-    const __m256i mask = _mm256_set1_epi16(0xff);
-    return {_mm256_and_si256(low, mask), _mm256_and_si256(high, mask)};
-  }
+  inline Pixels even() const { return {even_bytes(low), even_bytes(high)}; }
   inline Pixels odd() const { return {_mm256_srli_epi16(low, 8), _mm256_srli_epi16(high, 8)}; }
 };
 
@@ -94,30 +103,34 @@ struct Tile {
   const Epilogue *epilogue;
   const Output *output;
   Act *y;
-  std::uint16_t valid;
+  const std::uint16_t *valid;
+  std::int32_t vectors;
 };
 
 template <class Scale>
-inline void store(const Tile &tile, const Channel &a, const Channel &b, const Channel &c, const Channel &d) {
+inline void store(const Tile &tile, std::int32_t vector, const Channel &a, const Channel &b, const Channel &c,
+                  const Channel &d) {
   const Epilogue &e = *tile.epilogue;
   const Output &output = *tile.output;
+  Act *const y = tile.y + std::ptrdiff_t{vector} * kVectorBytes;
+  const std::uint16_t valid = tile.valid[vector];
   const Scale s0 = Scale::one(e, tile.channel), s1 = Scale::one(e, tile.channel + 1);
   const Scale s2 = Scale::one(e, tile.channel + 2), s3 = Scale::one(e, tile.channel + 3);
   const __m256i low = output.pack(s0.apply(a.low), s1.apply(b.low), s2.apply(c.low), s3.apply(d.low));
-  output.store(tile.y, interleave_channels(low), valid_half(tile.valid, 0));
+  output.store(y, interleave_channels(low), valid_half(valid, 0));
   const __m256i high = output.pack(s0.apply(a.high), s1.apply(b.high), s2.apply(c.high), s3.apply(d.high));
-  output.store(tile.y + kHalfBytes, interleave_channels(high), valid_half(tile.valid, 1));
+  output.store(y + kHalfBytes, interleave_channels(high), valid_half(valid, 1));
 }
 
 template <class Scale>
-__attribute__((noinline)) void run_tile(const Tile &tile) {
+inline __attribute__((always_inline)) void run_vector(const Tile &tile, std::int32_t vector) {
   const auto start = [&](int o) {
     const __m256i bias = word(tile.epilogue->bias + tile.channel + o);
     return Channel{bias, bias};
   };
   Channel a = start(0), b = start(1), c = start(2), d = start(3);
   const __m256i ones = _mm256_set1_epi16(1);
-  const Act *const base = tile.x;
+  const Act *const base = tile.x + std::ptrdiff_t{vector} * kVectorBytes;
   const std::int32_t *const offset = tile.offset;
   const std::int8_t *w = tile.value;
   std::int32_t i = 0;
@@ -146,12 +159,17 @@ __attribute__((noinline)) void run_tile(const Tile &tile) {
     add_wide(c, odd, as_word(w + 20));
     add_wide(d, odd, as_word(w + 28));
   }
-  store<Scale>(tile, a, b, c, d);
+  store<Scale>(tile, vector, a, b, c, d);
 }
 
-// All output quads of a group, 16 pixels.
 template <class Scale>
-void run_group(const ConvArgs &args, const Output &output, std::int32_t g, std::int32_t vector) {
+__attribute__((noinline)) void run_tile(const Tile &tile) {
+  for (std::int32_t v = 0; v < tile.vectors; ++v) run_vector<Scale>(tile, v);
+}
+
+// All output quads of a group, for some vectors of pixels.
+template <class Scale>
+void run_group(const ConvArgs &args, const Output &output, std::int32_t g, std::int32_t vector, std::int32_t vectors) {
   const Packed &weights = *args.weights;
   const ConvGroup &group = record<ConvGroup>(weights, g);
   const std::ptrdiff_t pixels = std::ptrdiff_t{vector} * kVectorBytes;
@@ -170,14 +188,25 @@ void run_group(const ConvArgs &args, const Output &output, std::int32_t g, std::
                      .epilogue = args.epilogue,
                      .output = &output,
                      .y = args.y + quad * args.y_plane + pixels,
-                     .valid = args.valid[vector]});
+                     .valid = args.valid + vector,
+                     .vectors = vectors});
+}
+
+// How many vectors a quad of outputs takes before the next one: few where the inputs are many, so that they stay in the
+// first-level cache; more where there are few, so that starting a tile weighs less.
+std::int32_t block_vectors(const Packed &weights) {
+  constexpr std::int32_t kMost = 4, kCachedBlocks = 64;
+  const std::int32_t blocks = weights.begin.back() / std::max(weights.groups, 1);
+  return std::clamp(kCachedBlocks / std::max(blocks, 1), 1, kMost);
 }
 
 template <class Scale>
 void run(const ConvArgs &args) {
   const Output output = Output::of(*args.epilogue);
-  for (std::int32_t vector = args.vector_begin; vector < args.vector_end; ++vector)
-    for (std::int32_t g = args.group_begin; g < args.group_end; ++g) run_group<Scale>(args, output, g, vector);
+  const std::int32_t block = block_vectors(*args.weights);
+  for (std::int32_t vector = args.vector_begin; vector < args.vector_end; vector += block)
+    for (std::int32_t g = args.group_begin; g < args.group_end; ++g)
+      run_group<Scale>(args, output, g, vector, std::min(block, args.vector_end - vector));
 }
 
 void dispatch(const ConvArgs &args) {
