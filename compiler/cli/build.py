@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import BudgetError, UsageError
 from . import options as opt
 from . import show
+
+if TYPE_CHECKING:
+    from ..passes.base import Options
 
 
 def compile_command(
@@ -23,6 +26,8 @@ def compile_command(
     ] = None,
     sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.0,
     criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
+    weight_sparsity: opt.WeightSparsity = 0.0,
+    pattern: opt.ZeroPattern = "auto",
     max_drop: Annotated[
         float | None, typer.Option(help="Largest allowed loss of accuracy, for example 0.01.", show_default=False)
     ] = None,
@@ -61,7 +66,13 @@ def compile_command(
         out=out,
         data=data or opt.load_function("data-from", data_from),
         calibration=calibration,
-        options=Options(sparsity=opt.fraction("sparsity", sparsity, 0.96), criterion=criterion, seed=seed),
+        options=Options(
+            sparsity=opt.fraction("sparsity", sparsity, 0.96),
+            criterion=criterion,
+            weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
+            pattern=pattern,
+            seed=seed,
+        ),
         max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
         budget=opt.parse_budget(budget),
         metric=opt.load_function("metric", metric),
@@ -85,15 +96,34 @@ def compile_command(
 def prune(
     model: opt.ModelFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, an .onnx file.")],
-    sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.5,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of multiply-accumulates to prune away by removing channels, 0 to 0.95.",
+            show_default="0.5, or 0 with --weight-sparsity",
+        ),
+    ] = None,
     criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
+    weight_sparsity: opt.WeightSparsity = 0.0,
+    pattern: opt.ZeroPattern = "auto",
     data: opt.DataFile = None,
     shape: opt.Shapes = None,
     seed: opt.Seed = 0,
     json: opt.Json = False,
 ) -> None:
     """Prune MODEL: ONNX in, smaller ONNX out. With --data the remaining weights are reconstructed."""
-    _one_stage(model, out, data, shape, sparsity, criterion, seed, "prune_channels", None, json)
+    from ..passes.base import Options
+
+    if sparsity is None:
+        sparsity = 0.0 if weight_sparsity else 0.5
+    options = Options(
+        sparsity=opt.fraction("sparsity", sparsity, 0.96),
+        criterion=criterion,
+        weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
+        pattern=pattern,
+        seed=seed,
+    )
+    _one_stage(model, out, data, shape, options, "prune_weights", None, json)
 
 
 def quantize(
@@ -109,7 +139,9 @@ def quantize(
     json: opt.Json = False,
 ) -> None:
     """Quantize MODEL to int8: ONNX in, standard QDQ ONNX out."""
-    _one_stage(model, out, data, shape, 0.0, "auto", seed, None, target, json)
+    from ..passes.base import Options
+
+    _one_stage(model, out, data, shape, Options(seed=seed), None, target, json)
 
 
 def _one_stage(
@@ -117,9 +149,7 @@ def _one_stage(
     out: Path,
     data: Path | None,
     shape: list[str] | None,
-    sparsity: float,
-    criterion: str,
-    seed: int,
+    options: Options,
     last: str | None,
     target: str | None,
     json: bool,
@@ -129,7 +159,7 @@ def _one_stage(
     from ..model.load import load
     from ..model.save import save
     from ..model.workload import workload
-    from ..passes.base import Context, Options
+    from ..passes.base import Context
     from ..pipeline import Pipeline
     from ..registry import resolve
     from ..target import Formats
@@ -142,7 +172,7 @@ def _one_stage(
     with show.progress_bar(not json) as progress:
         context = Context(
             formats=formats,
-            options=Options(sparsity=opt.fraction("sparsity", sparsity, 0.96), criterion=criterion, seed=seed),
+            options=options,
             calibration=load_data(data, loaded).first(512) if data else None,
             progress=progress,
         )

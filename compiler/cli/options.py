@@ -27,6 +27,11 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", help="A dynamic input's shape without the batch, NAME=3x224x224.", show_default=False),
 ]
+WeightSparsity = Annotated[float, typer.Option(help="Share of the weights to zero inside of layers, 0 to 0.98.")]
+ZeroPattern = Annotated[
+    str,
+    typer.Option(help="Pattern of those zeros: auto (what the device skips), 16x4, 4x4, 32x4, 32x64, 2:4 or weight."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Untrusted = Annotated[bool, typer.Option("--untrusted", help="Work in a child process with memory and time limits.")]
 

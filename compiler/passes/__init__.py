@@ -9,8 +9,9 @@ Each is a class in a file of its own. The order and its reasons:
 5.  `fold_input`: preprocessing becomes one affine step that the first quantizer can take over.
 6.  `remove_dead_channels` before pruning: what is already zero must not use up the budget.
 7.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
-8.  `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
-9.  `quantize` last: nothing may change a weight after its scale was chosen.
+8.  `prune_weights` on what is left: zeros inside of layers, of which only some kernels make use.
+9.  `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
+10. `quantize` last: nothing may change a weight after its scale was chosen.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .fold_constants import FoldConstants
 from .fold_input import FoldInput
 from .normalise import Normalise
 from .prune_channels import PruneChannels
+from .prune_weights import PruneWeights
 from .push_transposes import PushTransposes
 from .quantize import Quantize
 from .remove_dead_channels import RemoveDeadChannels
@@ -34,6 +36,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldInput,
     RemoveDeadChannels,
     PruneChannels,
+    PruneWeights,
     Equalise,
     Quantize,
 )

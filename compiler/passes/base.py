@@ -37,6 +37,9 @@ class Options:
     sparsity: float = 0.0  # share of MACs to remove by channel pruning
     criterion: str = "auto"
     reconstruct: bool = True
+    weight_sparsity: float = 0.0  # share of the weights to zero inside of layers
+    pattern: str = "auto"  # of those zeros: auto (what the device skips), 16x4 and the like, N:M, or weight
+    weight_criterion: str = "auto"
     calibration: str = "auto"  # minmax | percentile | mse | auto (per tensor, by local error)
     quantize: bool = True
     seed: int = 0

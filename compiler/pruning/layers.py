@@ -59,6 +59,11 @@ class Layer:
             return int(np.prod(self._sizes[1:]))
         return self._sizes[1 if attribute(self.node, "transB", 0) else 0]
 
+    @property
+    def taps(self) -> int:
+        """Positions of the window; `inner` is inputs times taps, inputs first."""
+        return int(np.prod(self.kernel, dtype=np.int64))
+
     def matrix(self, data: Array) -> npt.NDArray[np.float64]:
         """The weight as [groups, k, n]."""
         if self.is_conv:
@@ -80,7 +85,7 @@ class Unfit:
     """A layer whose input changed but that is not refitted, by its plain node name; `code` is a reason code."""
 
     where: str
-    code: Literal["shared-weight", "too-wide", "unsupported-form", "not-finite"]
+    code: Literal["shared-weight", "too-wide", "too-small", "unsupported-form", "not-finite"]
 
 
 def consumer_layers(model: Model, channels: Channels) -> list[Layer]:
@@ -93,6 +98,25 @@ def consumer_layers(model: Model, channels: Channels) -> list[Layer]:
             if isinstance(found, Layer):
                 layers.append(found)
     return layers
+
+
+def product_layers(model: Model) -> tuple[list[Layer], list[Unfit]]:
+    """All layers that are products with a constant weight, in graph order, and those that cannot be refitted.
+
+    Depthwise convolutions are left out: each of their outputs has a few weights only.
+    """
+    positions = {key(node): position for position, node in enumerate(model.graph)}
+    layers: list[Layer] = []
+    unfit: list[Unfit] = []
+    for position, node in enumerate(model.graph):
+        if node.op_type not in _PRODUCTS or len(node.inputs) < 2 or weight(node.inputs[1]) is None:
+            continue
+        found = _layer(node, position, positions, None, None)
+        if not isinstance(found, Layer):
+            unfit.append(Unfit(node.name or key(node), found))
+        elif not (found.is_conv and found.inner == found.taps and found.groups > 1):
+            layers.append(found)
+    return layers, unfit
 
 
 def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[list[Layer], list[Unfit]]:
@@ -122,9 +146,10 @@ def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[li
 
 
 def _layer(
-    node: ir.Node, position: int, positions: Mapping[str, int], channels: Channels, removed: Mask
+    node: ir.Node, position: int, positions: Mapping[str, int], channels: Channels | None, removed: Mask | None
 ) -> Layer | Literal["shared-weight", "too-wide", "unsupported-form"]:
-    """`positions` of operators tell whether a shortcut is there in time; an unknown one is not."""
+    """`positions` of operators tell whether a shortcut is there in time; an unknown one is not. Without `channels`
+    no output was removed."""
     x, w = node.inputs[0], node.inputs[1]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     data = weight(w)
@@ -137,8 +162,9 @@ def _layer(
     inner = data.size // data.shape[0] if conv else data.shape[1 - out_axis]
     if inner > MAX_INPUTS:
         return "too-wide"
-    units = channels.units.get((w.name or "", out_axis))
-    outputs = np.ones(data.shape[out_axis], dtype=np.bool_) if units is None else kept(units, removed)
+    units = None if channels is None else channels.units.get((w.name or "", out_axis))
+    whole = np.ones(data.shape[out_axis], dtype=np.bool_)
+    outputs = whole if units is None or removed is None else kept(units, removed)
     groups = attribute(node, "group", 1) if conv else 1
     skip = _skip(node, position, positions)
     return Layer(position, node, x.name or "", key(node), w, bias, groups, outputs, skip)

@@ -1,0 +1,127 @@
+"""Zeros inside of layers: the pattern holds in the model, refitting pays, and each criterion beats chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pruning_nets import NETS, net
+from real_tasks import load_task
+
+from prunus.compiler.data import Data
+from prunus.compiler.errors import UsageError
+from prunus.compiler.executor import run_model
+from prunus.compiler.model.edit import set_weight, weight
+from prunus.compiler.model.load import load
+from prunus.compiler.model.model import Model
+from prunus.compiler.pruning.layers import product_layers
+from prunus.compiler.pruning.patterns import Pattern, parse_pattern
+from prunus.compiler.pruning.sparsify import CRITERIA, sparsify
+
+ONE = "y = Gemm<transB = 1>(x, w, b)"
+
+
+def samples(model: Model, count: int = 128, seed: int = 3) -> Data:
+    value = model.graph.inputs[0]
+    rng = np.random.default_rng(seed)
+    return Data({value.name: rng.standard_normal((count, *list(value.shape)[1:])).astype(np.float32)})
+
+
+def loss(model: Model, other: Model, data: Data) -> float:
+    expected, found = (next(iter(run_model(each, data.inputs).values())) for each in (model, other))
+    return float(np.square(found - expected).sum() / np.square(expected - expected.mean(axis=0)).sum())
+
+
+@pytest.mark.parametrize("text", ["4x4", "2x2", "2:4", "weight"])
+@pytest.mark.parametrize("name", ["chain", "residual"])
+def test_the_pattern_holds_in_every_layer(name: str, text: str) -> None:
+    """Applying the pattern to the new weights removes nothing more; small layers and the input model are untouched."""
+    model, pattern = NETS[name](), parse_pattern(text)
+    before = model.to_bytes()
+    done = sparsify(model, pattern, 0.5, data=samples(model))
+    assert model.to_bytes() == before
+    small = {each.where for each in done.unfit}
+    touched = 0
+    for layer in product_layers(done.model)[0]:
+        data = weight(layer.weight)
+        assert data is not None
+        if layer.node.name in small:
+            assert np.count_nonzero(data) == data.size
+            continue
+        matrix = layer.matrix(data)
+        groups, k, n = matrix.shape
+        magnitude = np.square(matrix).reshape(groups, k // layer.taps, layer.taps, n).transpose(0, 2, 1, 3)
+        keep = pattern.keep(magnitude, 0.5)
+        assert not magnitude[~keep].any()
+        touched += 1
+    assert touched and done.zeroed >= 0.4 * done.weights
+
+
+def test_refitting_beats_leaving_the_weights() -> None:
+    model = NETS["chain"]()
+    data, fresh = samples(model, 512), samples(model, 128, seed=9)
+    plain = sparsify(model, Pattern("weight"), 0.5, "magnitude")
+    refitted = sparsify(model, Pattern("weight"), 0.5, "magnitude", data=data)
+    assert plain.zeroed == refitted.zeroed or abs(plain.zeroed - refitted.zeroed) < 0.02 * plain.zeroed
+    assert loss(model, refitted.model, fresh) < 0.8 * loss(model, plain.model, fresh)
+
+
+def planted() -> tuple[Model, Data]:
+    """Half of the inputs are near zero but have large weights: magnitude keeps these, data tells better."""
+    model = net(ONE, {"w": (8, 32), "b": (8,)}, x="float[N,32] x", y="float[N,8] y")
+    data = weight(model.graph.initializers["w"])
+    assert data is not None
+    set_weight(model.graph.initializers["w"], np.where(np.arange(32) % 2 == 0, 3 * data, data).astype(np.float32))
+    x = samples(model, 256).inputs["x"].copy()
+    x[:, ::2] *= 1e-3
+    return model, Data({"x": x})
+
+
+@pytest.mark.parametrize("criterion", ["obs", "wanda"])
+def test_criteria_with_data_see_which_inputs_matter(criterion: str) -> None:
+    """Half of the weights are all that matters: whoever finds them loses nothing. Magnitude does not."""
+    model, data = planted()
+    losses = {
+        each: loss(model, sparsify(model, Pattern("weight"), 0.5, each, data=data).model, data)
+        for each in (criterion, "magnitude", "random")
+    }
+    assert losses[criterion] < 2e-2
+    assert losses["magnitude"] > 0.1 and losses["random"] > 0.1
+
+
+def test_magnitude_beats_chance_without_data() -> None:
+    model = net(ONE, {"w": (8, 32), "b": (8,)}, x="float[N,32] x", y="float[N,8] y")
+    data = samples(model)
+    best, chance = (
+        loss(model, sparsify(model, Pattern("weight"), 0.5, each).model, data) for each in ("magnitude", "random")
+    )
+    assert best < 0.7 * chance
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    model = NETS["residual"]()
+    first, second = (sparsify(model, Pattern("block", (2, 2)), 0.5, data=samples(model), seed=5) for _ in range(2))
+    assert first.model.to_bytes() == second.model.to_bytes()
+
+
+def test_unknown_and_starved_criteria_are_refused() -> None:
+    model = NETS["chain"]()
+    with pytest.raises(UsageError) as unknown:
+        sparsify(model, Pattern("weight"), 0.5, "best")
+    assert unknown.value.code == "unknown-criterion"
+    for name, criterion in CRITERIA.items():
+        if criterion.needs_data:
+            with pytest.raises(UsageError) as starved:
+                sparsify(model, Pattern("weight"), 0.5, name)
+            assert starved.value.code == "needs-data"
+
+
+def test_a_trained_network_keeps_its_accuracy(models: Path) -> None:
+    """ResNet-8, half of all weights: as single weights or 2:4: on 200 images at most 8 of 85.5 points."""
+    task = load_task("resnet8", models)
+    model = load(task.model)
+    data = task.calibration_data(model)
+    for text in ("weight", "2:4"):
+        done = sparsify(model, parse_pattern(text), 0.5, data=data)
+        assert task.score(next(iter(run_model(done.model, task.feeds(model)).values()))) >= 0.775
