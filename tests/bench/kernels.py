@@ -34,6 +34,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--engine", action="append", choices=list(ENGINES), help="default: all that are installed")
     parser.add_argument("--density", action="append", type=float, help=f"of our weights; default: {DENSITIES}")
     parser.add_argument("--block", action="append", choices=BLOCKS, help="default: 16x4 and 32x4")
+    parser.add_argument("--alone", action="store_true", help="NCHW on both sides, conversions of layout included")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--out", type=Path, help="a JSON file for everything that was measured")
     return parser.parse_args(words)
@@ -85,6 +86,7 @@ def main() -> int:
         engines(options.engine or list(ENGINES)),
         variants(options.density or DENSITIES, options.block or BLOCKS[:2]),
         options.rounds,
+        options.alone,
     )
     results: list[LayerTimes] = []
     for set_name, layer in chosen(options.set, options.layer):

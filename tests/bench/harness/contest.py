@@ -71,6 +71,7 @@ class Contest:
     engines: Mapping[str, ModuleType]
     variants: Sequence[Variant]
     rounds: int
+    alone: bool = False  # NCHW on both sides, conversions included, instead of everybody's own layout
     seed: int = 0
 
     def run(self, set_name: str, layer: Layer) -> LayerTimes:
@@ -80,7 +81,7 @@ class Contest:
             for variant in self._variants(engine, layer):
                 problem = make(layer, variant.density, variant.block, self.seed)
                 try:
-                    ready = module.prepare(problem)
+                    ready = module.prepare(problem, self.alone)
                     error = difference(problem, ready)
                 except (Missing, RuntimeError) as reason:
                     skipped.append(f"{engine}, {variant}: {reason}")

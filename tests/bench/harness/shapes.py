@@ -24,12 +24,13 @@ class Layer:
 
     @property
     def pads(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom, right: 'same' padding, the larger half last (as TensorFlow and the zoo models do)."""
-        total = [
-            max((-(-size // self.stride) - 1) * self.stride + kernel - size, 0)
+        """Top, left, bottom, right, such that outputs are inputs / stride, rounded up: half a kernel on either side,
+        and for even kernels TensorFlow's 'same', with the larger half last."""
+        pairs = [
+            _padding(size, kernel, self.stride)
             for size, kernel in zip((self.height, self.width), self.kernel, strict=True)
         ]
-        return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
+        return pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1]
 
     @property
     def out_height(self) -> int:
@@ -71,6 +72,14 @@ class Layer:
     def prunable(self) -> bool:
         """Whether blocks of input channels exist to be pruned."""
         return self.kind != "depthwise" and self.in_c % 4 == 0
+
+
+def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Before and after one dimension."""
+    if kernel % 2:
+        return kernel // 2, kernel // 2
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
 
 
 def _inside(size: int, kernel: int, stride: int, pad: int) -> int:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from harness.shapes import MOBILENETV2, RESNET50, SETS, Layer, conv, gemm
+from harness.shapes import MOBILENETV2, RESNET50, SETS, TINY, Layer, conv, gemm
 from prunus.compiler.integer import graph as ir
 
 ALL = [layer for layers in SETS.values() for layer in layers]
@@ -30,6 +30,8 @@ def test_well_known_counts() -> None:
     assert by_name["pw 96-576"].macs == 10_838_016
     assert gemm("ffn", 128, 768, 3072).macs == 301_989_888
     assert by_name["dw 144"].weight_shape == (144, 1, 3, 3)
+    assert by_name["stem 7x7/2"].pads == (3, 3, 3, 3)
+    assert next(layer for layer in TINY if layer.name == "kws 10x4/2").pads == (4, 1, 5, 1)
 
 
 @pytest.mark.parametrize("layer", [conv("a", 1, 1, 7, 3), conv("b", 1, 1, 8, 3, 2), conv("c", 1, 1, 9, 7, 2)])

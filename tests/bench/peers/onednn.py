@@ -28,8 +28,13 @@ def version() -> str:
     return _library().version
 
 
-def prepare(problem: Problem) -> Prepared:
-    """The fastest of the primitives and layouts that oneDNN offers for this layer."""
+def prepare(problem: Problem, alone: bool = False) -> Prepared:
+    """The fastest of the primitives and layouts that oneDNN offers for this layer.
+
+    Raises RuntimeError for a convolution `alone`: NCHW would be reordered by more primitives than this one.
+    """
+    if alone and problem.layer.kind != "gemm":
+        raise RuntimeError("oneDNN is measured in its own layouts only")
     layer = problem.layer
     builders: list[Callable[[Problem, bool], Prepared]] = [_convolution]
     if layer.kind == "gemm":

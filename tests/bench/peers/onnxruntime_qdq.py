@@ -51,10 +51,10 @@ def _bound(session: Any, x: np.ndarray) -> tuple[Callable[[], object], Any]:
     return lambda: session.run_with_iobinding(binding), y
 
 
-def prepare(problem: Problem) -> Prepared:
-    session, operators = _session(qdq_layer(problem))
-    call, y = _bound(session, to_channels_last(problem.x))
-    return Prepared(call, lambda: from_channels_last(y.numpy()), " ".join(operators))
+def prepare(problem: Problem, alone: bool = False) -> Prepared:
+    session, operators = _session(qdq_layer(problem, alone))
+    call, y = _bound(session, problem.x if alone else to_channels_last(problem.x))
+    return Prepared(call, lambda: y.numpy() if alone else from_channels_last(y.numpy()), " ".join(operators))
 
 
 def empty_call() -> Callable[[], object]:

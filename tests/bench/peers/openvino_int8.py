@@ -37,18 +37,26 @@ def executed(request: Any) -> list[str]:
     return [str(each.exec_type) for each in request.get_profiling_info() if each.status == status]
 
 
-def prepare(problem: Problem) -> Prepared:
-    """Raises RuntimeError when the layer would not run in int8, or not alone: that would be no fair opponent."""
+def prepare(problem: Problem, alone: bool = False) -> Prepared:
+    """Raises RuntimeError when something else than one int8 operator would run: that is no fair opponent.
+
+    `alone` allows changes of layout around it.
+    """
     ov = _module()
-    x = to_channels_last(problem.x)
-    model = ov.Core().read_model(qdq_layer(problem).SerializeToString())
+    x = problem.x if alone else to_channels_last(problem.x)
+    model = ov.Core().read_model(qdq_layer(problem, alone).SerializeToString())
     profiled = _request(model, x, profile=True)
     profiled.infer()
     ran = executed(profiled)
-    if len(ran) != 1 or not ran[0].endswith("_I8"):
+    if not all(each.endswith("_I8") for each in ran) or (len(ran) != 1 and not alone):
         raise RuntimeError(f"OpenVINO runs this layer as {' + '.join(ran)}, not as one int8 operator")
     request = _request(model, x)
-    return Prepared(request.infer, lambda: from_channels_last(request.get_output_tensor().data), ran[0])
+
+    def output() -> np.ndarray:
+        y = request.get_output_tensor().data
+        return y if alone else from_channels_last(y)
+
+    return Prepared(request.infer, output, " + ".join(ran))
 
 
 def empty_call() -> Callable[[], object]:

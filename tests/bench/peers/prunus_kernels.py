@@ -54,7 +54,7 @@ def chosen_kernel(network: Any) -> str:
     return " + ".join(steps[i]["kernel"] or steps[i]["kind"] for i in own_steps(network))
 
 
-def prepare(problem: Problem, kernel: str | None = None, timed: int = TIMED, alone: bool = False) -> Prepared:
+def prepare(problem: Problem, alone: bool = False, kernel: str | None = None, timed: int = TIMED) -> Prepared:
     network = planned(problem, kernel, timed)
     inputs, y = [problem.x], np.empty(_output_shape(problem), np.uint8)
     steps = own_steps(network)

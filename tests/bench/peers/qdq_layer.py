@@ -12,8 +12,8 @@ from harness.problem import SCALE, Problem
 from onnx import TensorProto, helper, numpy_helper
 
 
-def qdq_layer(problem: Problem) -> onnx.ModelProto:
-    """x (NHWC, or rows by channels) -> y in the same layout."""
+def qdq_layer(problem: Problem, alone: bool = False) -> onnx.ModelProto:
+    """x (NHWC, or rows by channels) -> y in the same layout; `alone`: NCHW on both sides, without the transposes."""
     layer = problem.layer
     scale = problem.weight_scale
     constants = {
@@ -47,14 +47,18 @@ def qdq_layer(problem: Problem) -> onnx.ModelProto:
             "pads": layer.pads,
             "group": layer.in_c if layer.kind == "depthwise" else 1,
         }
-        nodes += [
-            helper.make_node("DequantizeLinear", ["x", "s", "z"], ["x_nhwc"]),
-            helper.make_node("Transpose", ["x_nhwc"], ["xf"], perm=[0, 3, 1, 2]),  # before it OpenVINO leaves int8
-            helper.make_node("Conv", ["xf", "wf", "bf"], ["af"], **window),
+        if alone:
+            x_shape = [1, layer.in_c, layer.height, layer.width]
+            y_shape = [1, layer.out_c, layer.out_height, layer.out_width]
+        layers = [
+            helper.make_node("DequantizeLinear", ["x", "s", "z"], ["x_real"]),
+            helper.make_node("Transpose", ["x_real"], ["xf"], perm=[0, 3, 1, 2]),  # ahead of it OpenVINO leaves int8
+            helper.make_node("Conv", ["x_real" if alone else "xf", "wf", "bf"], ["af"], **window),
             helper.make_node("Relu", ["af"], ["rf"]),
-            helper.make_node("QuantizeLinear", ["rf", "s", "z"], ["y_nchw"]),
+            helper.make_node("QuantizeLinear", ["rf", "s", "z"], ["y" if alone else "y_nchw"]),
             helper.make_node("Transpose", ["y_nchw"], ["y"], perm=[0, 2, 3, 1]),
         ]
+        nodes += [node for node in layers if not (alone and node.op_type == "Transpose")]
     graph = helper.make_graph(
         nodes,
         "layer",
