@@ -92,7 +92,8 @@ def number(text: Any, *dimensions: str) -> tuple[float, str]:
         if not unit:
             raise UnitError("missing-unit", f"The number {match[1]} has no unit.", example)
         near = difflib.get_close_matches(unit, known, n=1, cutoff=0.3)
-        hint = f"Did you mean '{near[0]}'? Units: {', '.join(u or 'none' for u in known)}."
+        units = f"Units: {', '.join(each or 'none' for each in known)}."
+        hint = f"Did you mean '{near[0]}'? {units}" if near else units
         raise UnitError("unknown-unit", f"'{unit[:20]}' is no unit of this quantity.", hint)
     if value < 0:
         raise UnitError("negative", f"{match[1]} is negative.", "Give a number that is not below zero.")

@@ -95,11 +95,9 @@ def sweep(count: int, jobs: int) -> None:
     start = time.perf_counter()
     points = explore(light_workload("resnet50"), catalogue_data("npu-16nm"), axes, jobs)
     seconds = time.perf_counter() - start
-    print(
-        f"{len(points)} architectures x ResNet-50, {jobs} processes: {seconds:.1f} s ({seconds / len(points):.3f} each,",
-        end="",
-    )
-    print(f" {1000 * seconds / len(points):.0f} s per 1,000; bound 120), {len(pareto(points))} on the Pareto front")
+    each = seconds / len(points)
+    print(f"{len(points)} architectures x ResNet-50, {jobs} processes: {seconds:.1f} s, ", end="")
+    print(f"{1000 * each:.0f} s per 1,000 (bound 120); {len(pareto(points))} on the Pareto front")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_larger_buffer_is_never_slower(several: list[Problem], name: str) -> N
         chip = altered(lambda data, k=kib: node(data, buffer).update(size=f"{k} KiB"), name)
         found = Searcher(Tiles.of(several), chip).search()
         totals.append([each.best.cycles if each else np.inf for each in found])
-    for smaller, larger in zip(totals, totals[1:], strict=False):
+    for smaller, larger in itertools.pairwise(totals):
         assert all(b <= a for a, b in zip(smaller, larger, strict=True))
 
 
