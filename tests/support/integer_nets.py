@@ -139,6 +139,17 @@ class RandomNet:
             return self.apply(ir.QAdd, *pair, requant=self.requant(2, 0.5, one_shift=True))
         return self.apply(ir.QMul, *pair, requant=self.requant(1, 0.01))
 
+    def residual(self, x: str) -> str:
+        """A convolution of the same shape, added to its own input."""
+        _, channels, height, width = self.values[x].shape
+        taps = 3 if min(height, width) > 2 else 1
+        window = ir.Window(kernel=(taps, taps), pads=(taps // 2,) * 4)
+        y = self.linear(ir.QConv, x, (channels, channels, taps, taps), window=window)
+        pair = (x, y) if self.maybe(0.5) else (y, x)
+        if self.maybe(0.7):
+            return self.apply(ir.QAdd, *pair, requant=self.requant(2, 0.5, one_shift=True))
+        return self.apply(ir.QMul, *pair, requant=self.requant(1, 0.01))
+
     def concat(self, x: str) -> str:
         shape = self.values[x].shape
         axis = 1 if len(shape) == 4 else len(shape) - 1
@@ -213,8 +224,8 @@ class RandomNet:
 
 
 IMAGES: dict[Callable[[RandomNet, str], str], int] = {  # operators on [n, c, h, w], and how often they come
-    RandomNet.conv: 6, RandomNet.depthwise: 3, RandomNet.binary: 4, RandomNet.concat: 3, RandomNet.maxpool: 2,
-    RandomNet.average: 2, RandomNet.lut: 1, RandomNet.requantize: 1, RandomNet.cut: 1, RandomNet.pad: 1,
+    RandomNet.conv: 6, RandomNet.residual: 4, RandomNet.depthwise: 3, RandomNet.binary: 4, RandomNet.concat: 3,
+    RandomNet.maxpool: 2, RandomNet.average: 2, RandomNet.lut: 1, RandomNet.requantize: 1, RandomNet.cut: 1, RandomNet.pad: 1,
     RandomNet.resize: 1, RandomNet.transpose: 1, RandomNet.global_average: 1, RandomNet.flatten: 1,
 }  # fmt: skip
 MATRICES: dict[Callable[[RandomNet, str], str], int] = {  # on any other rank
