@@ -225,8 +225,8 @@ class RandomNet:
 
 IMAGES: dict[Callable[[RandomNet, str], str], int] = {  # operators on [n, c, h, w], and how often they come
     RandomNet.conv: 6, RandomNet.residual: 4, RandomNet.depthwise: 3, RandomNet.binary: 4, RandomNet.concat: 3,
-    RandomNet.maxpool: 2, RandomNet.average: 2, RandomNet.lut: 1, RandomNet.requantize: 1, RandomNet.cut: 1, RandomNet.pad: 1,
-    RandomNet.resize: 1, RandomNet.transpose: 1, RandomNet.global_average: 1, RandomNet.flatten: 1,
+    RandomNet.maxpool: 2, RandomNet.average: 2, RandomNet.lut: 1, RandomNet.requantize: 1, RandomNet.cut: 1,
+    RandomNet.pad: 1, RandomNet.resize: 1, RandomNet.transpose: 1, RandomNet.global_average: 1, RandomNet.flatten: 1,
 }  # fmt: skip
 MATRICES: dict[Callable[[RandomNet, str], str], int] = {  # on any other rank
     RandomNet.gemm: 5, RandomNet.binary: 3, RandomNet.concat: 2, RandomNet.lut: 1, RandomNet.requantize: 1,
