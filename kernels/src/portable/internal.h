@@ -28,7 +28,8 @@ typedef struct prunus_i_source {
 
 static inline prunus_i_source prunus_i_source_of(prunus_type type) {
   int32_t flip = type.dtype == PRUNUS_S8 ? 128 : 0;
-  return (prunus_i_source){flip, type.zero_point + flip};
+  /* unsigned: a zero point that is refused later may be anything */
+  return (prunus_i_source){flip, (int32_t)((uint32_t)type.zero_point + (uint32_t)flip)};
 }
 
 static inline int32_t prunus_i_centred(prunus_i_source source, uint8_t byte) {
