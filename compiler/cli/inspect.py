@@ -96,6 +96,7 @@ def estimate(
         Path | None, typer.Option(help="Folder for the study of an ASIC: JSON, CSV and HTML.", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes that explore at the same time.")] = 2,
+    data: opt.DataFile = None,
     shape: opt.Shapes = None,
     json: opt.Json = False,
 ) -> None:
@@ -112,7 +113,8 @@ def estimate(
     rows: list[dict[str, Any]] = []
     for name in target.split(","):
         backend, device = resolve(name.strip())
-        works = _variants(loaded, other, backend.formats(device), opt.fraction("sparsity", sparsity, 0.96))
+        share = opt.fraction("sparsity", sparsity, 0.96)
+        works = _variants(loaded, other, backend.formats(device), share, data)
         if sweep or out is not None:
             _study(backend, device, works, sweep, out, jobs, json)
             continue
@@ -124,8 +126,13 @@ def estimate(
         _print_estimates(rows, json)
 
 
-def _variants(model: Model, other: Model | None, formats: Formats, sparsity: float) -> dict[str, Workload]:
-    """The workloads to estimate by label: the model in int8, pruned, and another model at its own bits."""
+def _variants(
+    model: Model, other: Model | None, formats: Formats, sparsity: float, data: Path | None
+) -> dict[str, Workload]:
+    """The workloads to estimate by label: the model in int8, pruned, and another model at its own bits. With data, the
+    zeros among activations are measured."""
+    from ..analysis.activity import with_activation_density
+    from ..data import load_data
     from ..model.workload import workload
     from ..passes.base import Context, Options
     from ..pipeline import Pipeline
@@ -136,9 +143,11 @@ def _variants(model: Model, other: Model | None, formats: Formats, sparsity: flo
     for label, share in shares.items():
         context = Context(formats=formats, options=Options(sparsity=share))
         small = Pipeline.default(last="prune_channels").run(model, context).model
-        works[label] = quantized_like(workload(small), formats)
+        work = with_activation_density(workload(small), small, load_data(data, small)) if data else workload(small)
+        works[label] = quantized_like(work, formats)
     if other is not None:
-        works["against"] = workload(other)
+        work = workload(other)
+        works["against"] = with_activation_density(work, other, load_data(data, other)) if data else work
     return works
 
 

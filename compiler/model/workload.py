@@ -10,17 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .model import Model
-
-SparsityKind = Literal["dense", "channel", "block", "n_m", "weight"]
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """The structure of a weight's zeros. `density` is the share of nonzero *units* (blocks, for kind `block`)."""
-
-    kind: SparsityKind = "dense"
-    density: float = 1.0
-    block: tuple[int, int] = (1, 1)
+from .zeros import Sparsity, structure_of
 
 
 @dataclass(frozen=True)
@@ -154,14 +144,17 @@ def _common(node: ir.Node, op: Any) -> dict[str, Any]:
     }
 
 
-def _weights(value: ir.Value | None, weight: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _weights(
+    value: ir.Value | None, weight: np.ndarray[Any, Any], out_axis: int, in_axis: int | None = None
+) -> dict[str, Any]:
     zeros = 1.0 - np.count_nonzero(weight) / max(weight.size, 1)
-    kind: SparsityKind = "weight" if zeros > 0.01 else "dense"
+    axes = [out_axis, in_axis if in_axis is not None else 1 - out_axis]
+    matrix = np.moveaxis(weight, axes, [0, 1]) if weight.ndim > 1 else weight
     return {
         "weights": int(weight.size),
         "weight_bits": _bits(value),
         "zero_fraction": float(zeros),
-        "sparsity": Sparsity(kind, 1.0 - float(zeros)) if kind == "weight" else Sparsity(),
+        "sparsity": structure_of(matrix),
     }
 
 
@@ -182,7 +175,7 @@ def _conv(node: ir.Node) -> Layer | None:
     depthwise = group > 1 and group == in_shape[0]
     return Layer(
         **_common(node, "depthwise" if depthwise else "conv"),
-        **_weights(node.inputs[1], weight),
+        **_weights(node.inputs[1], weight, out_axis=1 if transposed else 0),
         macs=int(weight.size) * positions,
         in_channels=in_shape[0],
         out_channels=out_shape[0],
@@ -207,7 +200,7 @@ def _matmul(node: ir.Node) -> Layer | None:
     rows = int(np.prod(out_shape)) // max(int(outer_size), 1)
     return Layer(
         **_common(node, "gemm"),
-        **_weights(node.inputs[1], weight),
+        **_weights(node.inputs[1], weight, *((0, 1) if transposed else (weight.ndim - 1, weight.ndim - 2))),
         macs=int(inner_size) * int(outer_size) * rows,
         in_channels=int(inner_size),
         out_channels=int(outer_size),

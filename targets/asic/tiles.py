@@ -223,7 +223,8 @@ class Tiles:
     @cached_property
     def revisited_outputs(self) -> Floats:
         """Elements written and read again as partial sums when every tile of input channels visits all outputs."""
-        return (self.nc - 1.0) * self.outputs
+        extra: Floats = (self.nc - 1.0) * self.outputs
+        return extra
 
     @cached_property
     def macs(self) -> Floats:
