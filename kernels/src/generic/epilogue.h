@@ -19,11 +19,14 @@ inline std::int32_t clip(std::int32_t value, std::int32_t low, std::int32_t high
 }
 
 // Half to even by the rounding of float32 addition itself: beyond 2^23 a float has no fraction. The clamp to +-2^15
-// keeps the sum there, and changes no byte.
+// keeps the sum there, and changes no byte; it works on the bits, since a comparison of floats is a branch to compilers.
 inline std::int32_t round_f32(float value) {
-  constexpr float kLimit = 32768.0f, kMagic = 12582912.0f;  // 1.5 * 2^23
-  value = value < -kLimit ? -kLimit : value;
-  value = value > kLimit ? kLimit : value;
+  constexpr auto kLimit = std::bit_cast<std::uint32_t>(32768.0f);
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  std::uint32_t magnitude = bits & 0x7fffffffu;
+  magnitude = magnitude < kLimit ? magnitude : kLimit;
+  value = std::bit_cast<float>(magnitude | (bits & 0x80000000u));
   return std::bit_cast<std::int32_t>(value + kMagic) - std::bit_cast<std::int32_t>(kMagic);
 }
 
