@@ -20,6 +20,9 @@ void pause_briefly() {
 
 }  // namespace
 
+// One job at a time: `ticket` holds its number in the high half and how many of its tasks are not yet taken in the low
+// half, so that a task is taken by one exchange, and only from the job that is there. The caller takes tasks like any
+// thread and waits for those alone that others have taken: a thread that the machine does not run delays nobody.
 struct prunus_pool {
   explicit prunus_pool(std::int32_t count) {
     try {
@@ -35,21 +38,20 @@ struct prunus_pool {
   prunus_pool(const prunus_pool &) = delete;
   prunus_pool &operator=(const prunus_pool &) = delete;
 
-  // All threads take indices until none is left; returns when all have stopped looking at the job.
+  // Returns when all tasks have returned.
   void run(std::int32_t tasks, prunus_task function, void *argument) {
+    if (tasks < 1) return;
     const std::lock_guard one_job(jobs);
-    {
-      const std::lock_guard lock(mutex);
-      task = function;
-      state = argument;
-      count = tasks;
-      next.store(0, std::memory_order_relaxed);
-      busy.store(static_cast<std::int32_t>(threads.size()), std::memory_order_relaxed);
-      generation.fetch_add(1, std::memory_order_release);
+    task = function;
+    state = argument;
+    open.store(tasks, std::memory_order_relaxed);
+    ticket.store(((ticket.load(std::memory_order_relaxed) >> 32) + 1) << 32 | static_cast<std::uint32_t>(tasks));
+    if (sleeping.load() > 0) {
+      { const std::lock_guard lock(mutex); }  // a thread about to sleep has looked at the old ticket
+      wake.notify_all();
     }
-    wake.notify_all();
     take();
-    for (int spin = 0; busy.load(std::memory_order_acquire) != 0; ++spin) {
+    for (int spin = 0; open.load(std::memory_order_acquire) != 0; ++spin) {
       if (spin < kSpins)
         pause_briefly();
       else
@@ -60,45 +62,50 @@ struct prunus_pool {
   std::int32_t size() const { return static_cast<std::int32_t>(threads.size()) + 1; }
 
  private:
+  static std::uint32_t left(std::uint64_t of) { return static_cast<std::uint32_t>(of); }
+
   void join() {
     {
       const std::lock_guard lock(mutex);
-      stop = true;
-      generation.fetch_add(1, std::memory_order_release);
+      stop.store(true);
     }
     wake.notify_all();
     for (std::thread &thread : threads) thread.join();
   }
 
   void take() {
-    for (std::int32_t i = next.fetch_add(1, std::memory_order_relaxed); i < count;
-         i = next.fetch_add(1, std::memory_order_relaxed))
-      task(state, i);
+    std::uint64_t now = ticket.load(std::memory_order_acquire);
+    while (left(now) != 0) {
+      if (!ticket.compare_exchange_weak(now, now - 1, std::memory_order_acquire)) continue;
+      task(state, static_cast<std::int32_t>(left(now)) - 1);
+      open.fetch_sub(1, std::memory_order_release);
+      now = ticket.load(std::memory_order_acquire);
+    }
   }
 
   void serve() {
-    std::uint64_t seen = 0;
-    for (;;) {
-      for (int spin = 0; spin < kSpins && generation.load(std::memory_order_acquire) == seen; ++spin) pause_briefly();
-      if (generation.load(std::memory_order_acquire) == seen) {
-        std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
-      }
-      seen = generation.load(std::memory_order_acquire);
-      if (stop) return;
+    while (!stop.load(std::memory_order_relaxed)) {
+      for (int spin = 0; spin < kSpins && left(ticket.load(std::memory_order_relaxed)) == 0; ++spin) pause_briefly();
+      if (left(ticket.load()) == 0) sleep();
       take();
-      busy.fetch_sub(1, std::memory_order_release);
     }
+  }
+
+  void sleep() {
+    std::unique_lock lock(mutex);
+    sleeping.fetch_add(1);
+    wake.wait(lock, [&] { return left(ticket.load()) != 0 || stop.load(); });
+    sleeping.fetch_sub(1);
   }
 
   std::mutex jobs, mutex;
   std::condition_variable wake;
-  std::atomic<std::uint64_t> generation{0};
-  std::atomic<std::int32_t> next{0}, busy{0};
-  prunus_task task = nullptr;
+  std::atomic<std::uint64_t> ticket{0};
+  std::atomic<std::int32_t> open{0};  // tasks of the job that have not returned
+  std::atomic<std::int32_t> sleeping{0};
+  std::atomic<bool> stop{false};
+  prunus_task task = nullptr;  // read by whoever has taken a task: the job cannot end before
   void *state = nullptr;
-  std::int32_t count = 0;
-  bool stop = false;
   std::vector<std::thread> threads;  // last: they use all of the above
 };
 

@@ -10,6 +10,14 @@ namespace prunus {
 namespace {
 
 constexpr std::int64_t kTasksPerThread = 4;  // so that threads that start late or run slowly cost little
+constexpr double kThreadedSeconds = 5e-6;    // a step below it would wait longer for other threads than it takes
+constexpr double kBytesPerSecond = 1e10;     // of steps for which nothing was predicted
+
+double expected_seconds(const Step &step, const Plan &plan) {
+  if (step.info.predicted_seconds > 0) return step.info.predicted_seconds;
+  const Value &y = plan.value(step.writes);
+  return static_cast<double>(std::max(y.bytes, y.elements * y.element_bytes)) / kBytesPerSecond;
+}
 
 struct Work {
   const Step &step;
@@ -24,7 +32,8 @@ void run_task(void *state, std::int32_t index) {
 }
 
 void run_step(const Step &step, const Memory &memory, const prunus_threads *threads) {
-  if (!threads || !threads->run || threads->count < 2 || step.units < 2) {
+  if (!threads || !threads->run || threads->count < 2 || step.units < 2 ||
+      expected_seconds(step, memory.plan) < kThreadedSeconds) {
     step.run(memory, 0, step.units);
     return;
   }
