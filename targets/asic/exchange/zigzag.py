@@ -54,9 +54,9 @@ def _convert(data: Mapping[str, Any], mapping: Any, clock: str) -> tuple[dict[st
             {
                 "class": "sram",
                 "name": str(memory["name"]),
-                "size": f"{int(memory['size']) / 8:g} B",
+                "size": f"{int(memory['size']) / 8:.15g} B",
                 "keeps": keeps,
-                "bandwidth": f"{_bandwidth(memory) / 8:g} B/cycle",
+                "bandwidth": f"{_bandwidth(memory) / 8:.15g} B/cycle",
                 "energy": _energy(memory),
             }
         )
@@ -65,7 +65,7 @@ def _convert(data: Mapping[str, Any], mapping: Any, clock: str) -> tuple[dict[st
     for memory in registers:
         operand = _OPERANDS[memory["operands"][0]]
         pe[{"inputs": "input_registers", "weights": "weight_registers", "outputs": "output_registers"}[operand]] = (
-            f"{int(memory['size']) / 8:g} B"
+            f"{int(memory['size']) / 8:.15g} B"
         )
     energies = [_energy(memory) for memory in registers]
     if energies:
@@ -84,7 +84,7 @@ def _convert(data: Mapping[str, Any], mapping: Any, clock: str) -> tuple[dict[st
                 {
                     "class": "dram",
                     "name": str(dram["name"]),
-                    "bandwidth": f"{_bandwidth(dram, shared=True) / 8:g} B/cycle",
+                    "bandwidth": f"{_bandwidth(dram, shared=True) / 8:.15g} B/cycle",
                     "energy": _energy(dram),
                 },
                 *buffers,
