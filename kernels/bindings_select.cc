@@ -91,6 +91,7 @@ std::vector<Row> kernel_rows() {
   std::vector<Row> rows;
   for (const ConvKernel &k : conv_kernels())
     rows.emplace_back("conv", k.name, k.isa, k.rows, k.quads * kQuad, usable(k.isa));
+  for (const RowsKernel &k : rows_kernels()) rows.emplace_back("rows", k.name, k.isa, k.rows, kQuad, usable(k.isa));
   for (const GemvKernel &k : gemv_kernels()) {
     std::string family = std::string("gemv_") + format_name(k.format);
     rows.emplace_back(family, k.name, k.isa, k.rows, kQuad, usable(k.isa));
@@ -148,6 +149,7 @@ std::map<std::string, std::array<double, 4>> kernel_costs() {
     out[name] = {cost.macs_per_second, cost.block_seconds, cost.output_seconds, cost.call_seconds};
   };
   for (const ConvKernel &k : conv_kernels()) add(k.name);
+  for (const RowsKernel &k : rows_kernels()) add(k.name);
   for (const GemvKernel &k : gemv_kernels()) add(k.name);
   for (const DepthwiseKernel &k : depthwise_kernels()) add(k.name);
   return out;

@@ -38,7 +38,7 @@ class Prediction:
 class KernelInfo:
     """A row of the table of micro-kernels. Blocks are block_rows output channels x block_columns input channels."""
 
-    family: str  # conv, gemv_dense, gemv_blocks, gemv_bitmask, depthwise
+    family: str  # conv, rows, gemv_dense, gemv_blocks, gemv_bitmask, depthwise
     name: str
     isa: str
     block_rows: int

@@ -41,6 +41,40 @@ struct IntegerScale {
   }
 };
 
+// The same with lanes of 16 channels, each with its own multiplier and shift.
+struct ChannelScale {
+  struct Half {
+    __m512i multiplier, half_less_one, odd_bit, right, left;
+  };
+  Half low, high;
+
+  ChannelScale(const Epilogue &e, std::int32_t channel) : low(half_of(e, channel)), high(half_of(e, channel + 8)) {}
+
+  static Half half_of(const Epilogue &e, std::int32_t channel) {
+    const auto load = [&](const std::int32_t *from) {
+      return _mm512_cvtepi32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from + channel)));
+    };
+    const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi64(1), shift = load(e.shift);
+    const __mmask8 rounds = _mm512_cmpgt_epi64_mask(shift, zero);
+    const __m512i half = _mm512_sllv_epi64(one, _mm512_sub_epi64(shift, one));
+    return {e.scheme == PRUNUS_POW2 ? one : load(e.multiplier), _mm512_maskz_sub_epi64(rounds, half, one),
+            _mm512_maskz_mov_epi64(rounds, one), _mm512_max_epi64(shift, zero),
+            _mm512_max_epi64(_mm512_sub_epi64(zero, shift), zero)};
+  }
+
+  static __m256i round(__m256i acc, const Half &h) {
+    __m512i value = _mm512_mul_epi32(_mm512_cvtepi32_epi64(acc), h.multiplier);
+    const __m512i odd = _mm512_and_si512(_mm512_srlv_epi64(value, h.right), h.odd_bit);
+    value = _mm512_add_epi64(value, _mm512_add_epi64(odd, h.half_less_one));
+    return _mm512_cvtsepi64_epi32(_mm512_sllv_epi64(_mm512_srav_epi64(value, h.right), h.left));
+  }
+
+  __m512i apply(__m512i acc) const {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(round(_mm512_castsi512_si256(acc), low)),
+                              round(_mm512_extracti64x4_epi64(acc, 1), high), 1);
+  }
+};
+
 // |acc * scale| < 2^31 is the caller's promise; the conversions round half to even.
 static inline __m512i requantize_float(__m512i acc, __m512 scale) {
   return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));

@@ -38,6 +38,9 @@ void pack_4x4(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix
 void pack_16x4(const Matrix &matrix, Packed &packed) { pack(matrix, 16, packed); }
 void pack_32x4(const Matrix &matrix, Packed &packed) { pack(matrix, 32, packed); }
 
+void pack_rows_16x4(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix, 16, packed); }
+void pack_rows_32x4(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix, 32, packed); }
+
 void pack_dense(const Matrix &matrix, Packed &packed) { pack_all(matrix, kGemvRows, packed); }
 void pack_blocks(const Matrix &matrix, Packed &packed) { prunus::pack_blocks(matrix, kGemvRows, packed); }
 

@@ -98,6 +98,33 @@ struct ConvKernel {
   void (*run)(const ConvArgs &);
 };
 
+// -- the same, 16 output channels at a time -------------------------------------------------------------------------
+
+// Pixel (r, c) of the output reads block i at x + offset[i] + r * x_row + c * x_step: strides are steps, and x need not
+// have the pitch of y. Only pixels of the image are computed and written; the halo of y is the caller's. Weights are
+// packed as for ConvArgs.
+struct RowsArgs {
+  const Act *x;  // 4 bytes of every block are readable at every pixel asked for
+  Act *y;        // pixel (0, 0) of output quad 0
+  std::ptrdiff_t x_row, x_step;
+  std::ptrdiff_t y_row, y_plane;
+  std::int32_t y_quads;  // as in ConvArgs
+  std::int32_t width;    // at least kRowsWidth
+  const Packed *weights;
+  const Epilogue *epilogue;
+  std::int32_t group_begin, group_end;
+  std::int32_t row_begin, row_end;
+};
+inline constexpr std::int32_t kRowsWidth = 4;
+
+struct RowsKernel {
+  const char *name;  // "avx512vnni_rows16x4"
+  const char *isa;
+  std::int32_t rows;  // of a block: output channels; there are four columns
+  void (*pack)(const Matrix &, Packed &);
+  void (*run)(const RowsArgs &);
+};
+
 // -- matrix times one vector -----------------------------------------------------------------------------------------
 
 // x and y are contiguous; x is readable to a multiple of 64 channels, y writable to a multiple of 16 (what lies behind

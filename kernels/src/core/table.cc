@@ -12,6 +12,11 @@ namespace prunus {
   void pack_##name(const Matrix &, Packed &);   \
   void conv_##name(const ConvArgs &);           \
   }
+#define PRUNUS_ROWS(isa, name, rows)               \
+  namespace isa {                                  \
+  void pack_rows_##name(const Matrix &, Packed &); \
+  void rows_##name(const RowsArgs &);              \
+  }
 #define PRUNUS_GEMV(isa, name, format, rows)    \
   namespace isa {                               \
   void pack_##name(const Matrix &, Packed &);   \
@@ -28,6 +33,7 @@ namespace prunus {
   }
 #include "kernels.inc"
 #undef PRUNUS_CONV
+#undef PRUNUS_ROWS
 #undef PRUNUS_GEMV
 #undef PRUNUS_DEPTHWISE
 #undef PRUNUS_VECTOR
@@ -36,6 +42,7 @@ namespace {
 
 // One family a pass: the others expand to nothing.
 #define PRUNUS_CONV(isa, name, rows, quads) {#isa "_" #name, #isa, rows, quads, isa::pack_##name, isa::conv_##name},
+#define PRUNUS_ROWS(isa, name, rows)
 #define PRUNUS_GEMV(isa, name, format, rows)
 #define PRUNUS_DEPTHWISE(isa, name)
 #define PRUNUS_VECTOR(isa)
@@ -43,9 +50,17 @@ constexpr ConvKernel kConv[] = {
 #include "kernels.inc"
 };
 #undef PRUNUS_CONV
-#undef PRUNUS_GEMV
+#undef PRUNUS_ROWS
 
 #define PRUNUS_CONV(isa, name, rows, quads)
+#define PRUNUS_ROWS(isa, name, rows) {#isa "_rows" #name, #isa, rows, isa::pack_rows_##name, isa::rows_##name},
+constexpr RowsKernel kRows[] = {
+#include "kernels.inc"
+};
+#undef PRUNUS_ROWS
+#undef PRUNUS_GEMV
+
+#define PRUNUS_ROWS(isa, name, rows)
 #define PRUNUS_GEMV(isa, name, format, rows) \
   {#isa "_" #name, #isa, GemvFormat::format, rows, isa::pack_##name, isa::gemv_##name},
 constexpr GemvKernel kGemv[] = {
@@ -68,6 +83,7 @@ constexpr const VectorKernels *kVector[] = {
 #include "kernels.inc"
 };
 #undef PRUNUS_CONV
+#undef PRUNUS_ROWS
 #undef PRUNUS_GEMV
 #undef PRUNUS_DEPTHWISE
 #undef PRUNUS_VECTOR
@@ -103,6 +119,7 @@ VectorKernels best_members() {
 }  // namespace
 
 std::span<const ConvKernel> conv_kernels() { return kConv; }
+std::span<const RowsKernel> rows_kernels() { return kRows; }
 std::span<const GemvKernel> gemv_kernels() { return kGemv; }
 std::span<const DepthwiseKernel> depthwise_kernels() { return kDepthwise; }
 

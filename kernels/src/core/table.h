@@ -9,6 +9,7 @@
 namespace prunus {
 
 std::span<const ConvKernel> conv_kernels();
+std::span<const RowsKernel> rows_kernels();
 std::span<const GemvKernel> gemv_kernels();
 std::span<const DepthwiseKernel> depthwise_kernels();
 

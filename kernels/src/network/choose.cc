@@ -57,8 +57,8 @@ void check_kernel(const std::string &name) {
     if (kernel && !usable(kernel->isa)) throw Failure(PRUNUS_E_OPTION, "this machine cannot run the kernel " + name);
     return kernel != nullptr;
   };
-  if (!check(by_name(conv_kernels(), name)) && !check(by_name(gemv_kernels(), name)) &&
-      !check(by_name(depthwise_kernels(), name)))
+  if (!check(by_name(conv_kernels(), name)) && !check(by_name(rows_kernels(), name)) &&
+      !check(by_name(gemv_kernels(), name)) && !check(by_name(depthwise_kernels(), name)))
     throw Failure(PRUNUS_E_OPTION, "no kernel has the name " + name);
 }
 

@@ -24,6 +24,7 @@ struct Case {
 
 // Empty where kernel and definition agree; else where they do not.
 std::string check_conv(const ConvKernel &kernel, Case &c);
+std::string check_rows(const RowsKernel &kernel, Case &c);
 std::string check_gemv(const GemvKernel &kernel, Case &c);
 std::string check_depthwise(const DepthwiseKernel &kernel, Case &c);
 

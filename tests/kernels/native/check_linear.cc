@@ -258,6 +258,69 @@ std::string check_conv(const ConvKernel &kernel, Case &c) {
   });
 }
 
+// -- convolution without junk ----------------------------------------------------------------------------------------
+
+std::string check_rows(const RowsKernel &kernel, Case &c) {
+  Random &random = c.random;
+  const std::int32_t out_c = random.size(1, 70), taps = random.one_of({1, 1, 1, 2, 9}), in = random.size(1, 90 / taps);
+  const std::int32_t in_quads = (in + kQuad - 1) / kQuad, quads = taps * in_quads;
+  const std::int32_t width = random.size(kRowsWidth, 40);
+  const Range rows = random_range(random, random.size(1, 9));
+  const std::ptrdiff_t x_step = kQuad * random.one_of({1, 1, 1, 2, 2, 3, 16});
+  const std::ptrdiff_t x_row = x_step * width + kQuad * random.between(-3, 9);
+  const std::ptrdiff_t y_row = kQuad * (width + random.between(0, 5));
+
+  const std::vector<std::int8_t> w = random_weights(random, out_c, quads * kQuad);
+  const std::vector<std::int32_t> offset = random_offsets(random, taps, in_quads);
+  const auto [first, last] = std::minmax_element(offset.begin(), offset.end());
+  const std::int32_t count = rows.end - rows.begin;
+  const auto reach = [&](std::ptrdiff_t row, std::ptrdiff_t step) { return row * (count - 1) + step * (width - 1) + kQuad; };
+  Guarded<Act> x(random, count == 0 ? 0 : static_cast<std::size_t>(*last - *first + reach(x_row, x_step)));
+  random_activations(random, x);
+  const Act *x_0 = x.data() - *first - rows.begin * x_row;
+  const Requantization requantization = random_epilogue(random, magnitudes(w, out_c));
+  const Epilogue &e = requantization.view;
+
+  Packed packed;
+  {
+    Guarded<std::int8_t> given(random, w);
+    const Guarded<std::int32_t> places(random, offset);
+    spoil_weight(c, given);
+    kernel.pack({out_c, quads, given.data(), places.data()}, packed);
+  }
+  if (packed.groups != (out_c + kernel.rows - 1) / kernel.rows) return "pack made another number of groups";
+
+  const std::int32_t all_quads = (out_c + kQuad - 1) / kQuad;
+  const std::int32_t y_quads = random.chance(0.7) ? all_quads : random.size(1, all_quads);
+  const Range groups = random_range(random, packed.groups);
+  const std::ptrdiff_t y_plane = reach(y_row, kQuad) + kQuad * random.between(0, 20);
+  Guarded<Act> y(random, count == 0 ? 0 : static_cast<std::size_t>(y_plane * (y_quads - 1) + reach(y_row, kQuad)));
+  std::vector<Act> want = y.copy();
+  const std::int32_t missing = c.fault == Fault::halo && width > kRowsWidth;  // columns
+  kernel.run({x_0, y.data() - rows.begin * y_row, x_row, x_step, y_row, y_plane, y_quads, width - missing, &packed, &e,
+              groups.begin, groups.end, rows.begin, rows.end});
+  if (c.fault == Fault::write && y.size() > 0) y[y.size() - 1] ^= 1;
+  if (c.fault == Fault::read) read_behind(x);
+
+  const std::int32_t channels = std::min(groups.end * kernel.rows, y_quads * kQuad);
+  for (std::int32_t o = groups.begin * kernel.rows; o < channels; ++o)
+    for (std::int32_t r = rows.begin; r < rows.end; ++r)
+      for (std::int32_t p = 0; p < width; ++p) {
+        std::int64_t acc = e.bias[o];
+        for (std::int32_t k = 0; o < out_c && k < quads * kQuad; ++k)
+          acc += std::int64_t{w[static_cast<std::size_t>(o) * quads * kQuad + k]} *
+                 x_0[offset[k / kQuad] + r * x_row + p * x_step + k % kQuad];
+        want[static_cast<std::size_t>(o / kQuad * y_plane + (r - rows.begin) * y_row + kQuad * p + o % kQuad)] =
+            requantized(e, o, acc);
+      }
+  for (std::size_t i = 0; i < want.size(); ++i)
+    if (y[i] != want[i]) {
+      const auto at = static_cast<std::ptrdiff_t>(i);
+      return differs("quad, byte", at / y_plane, at % y_plane, y[i], want[i]);
+    }
+  return y.intact() ? "" : "bytes before or behind y changed";
+}
+
 // -- matrix times vector ---------------------------------------------------------------------------------------------
 
 std::string check_gemv(const GemvKernel &kernel, Case &c) {

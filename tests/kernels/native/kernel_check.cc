@@ -90,6 +90,8 @@ Totals run_all(const Options &options) {
   Totals totals;
   for (const ConvKernel &k : conv_kernels())
     run_kernel(options, k.isa, k.name, totals, [&](Case &c) { return check_conv(k, c); });
+  for (const RowsKernel &k : rows_kernels())
+    run_kernel(options, k.isa, k.name, totals, [&](Case &c) { return check_rows(k, c); });
   for (const GemvKernel &k : gemv_kernels())
     run_kernel(options, k.isa, std::string(k.name) + " gemv", totals, [&](Case &c) { return check_gemv(k, c); });
   for (const DepthwiseKernel &k : depthwise_kernels())
