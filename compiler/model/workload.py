@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from .model import Model
-from .zeros import Sparsity, structure_of
+from .zeros import Sparsity as Sparsity  # re-exported: part of Layer
+from .zeros import structure_of
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ def _layer_notes(run: LayerRun) -> Iterator[str]:
         yield f"tile {m.tp}x{m.tq} positions, {m.tc} in, {m.tk} out; {m.innermost} innermost; {m.dataflow}"
         if run.found.next_best is not None:
             yield f"next best mapping: {run.found.next_best.cycles / max(run.cycles, 1):.3f} times the cycles"
+    if run.fused:
+        yield "fused with its neighbours, strip by strip"
     if run.residency.inputs or run.residency.outputs:
         which = [name for name, on in (("input", run.residency.inputs), ("output", run.residency.outputs)) if on]
         yield f"{' and '.join(which)} stay on the chip"
@@ -150,6 +152,9 @@ def _notes(work: Workload, runs: Sequence[LayerRun], architecture: Architecture)
     host = [run for run in runs if run.bound == "host"]
     if host:
         yield f"{len(host)} layers that are not products run on the host and are not counted."
+    fused = sum(run.fused for run in runs)
+    if fused:
+        yield f"{fused} layers run fused in chains, strip by strip: what lies between them never leaves the chip."
     stay = sum(run.residency.outputs for run in runs)
     if stay:
         yield f"{stay} activations stay on the chip between layers."

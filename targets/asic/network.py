@@ -2,18 +2,19 @@
 
 The output of a layer may stay in the buffer when the next layer is the only one to read it. What stays takes room
 from the tiles of both layers. A dynamic programme over the layers picks the choices with the fewest cycles in total;
-equal cycles are decided by DRAM traffic.
+equal cycles are decided by DRAM traffic. A chain may also run fused, strip by strip (see `fusion`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ...compiler.errors import UnsupportedError
 from ...compiler.model.workload import Layer, Workload
 from .architecture import Architecture
+from .fusion import LONGEST, Fuser, fusable
 from .problem import PRODUCTS, Problem, problem_of
 from .search import Cost, Found, Objective, Residency, Searcher, too_small
 from .sparsity import Effect
@@ -39,6 +40,7 @@ class LayerRun:
     hop_bytes: float = 0.0
     register_bytes: float = 0.0
     vector_ops: float = 0.0
+    fused: bool = False  # runs strip by strip together with its neighbours
 
     @property
     def cost(self) -> Cost | None:
@@ -64,8 +66,8 @@ def run_network(work: Workload, architecture: Architecture, objective: Objective
     may_stay = architecture.on_chip_activations and any(
         {"inputs", "outputs"} <= set(buffer.keeps) for buffer in architecture.buffers
     )
+    searcher = Searcher(tiles_of(problems), architecture)
     if problems:
-        searcher = Searcher(tiles_of(problems), architecture)
         effects = dict(zip(problems, searcher.effects, strict=True))
         for residency in RESIDENCIES if may_stay else RESIDENCIES[:1]:
             found = searcher.search(residency, objective)
@@ -73,7 +75,8 @@ def run_network(work: Workload, architecture: Architecture, objective: Objective
         for each in problems:
             if options[each, Residency()] is None:
                 raise too_small(architecture, each)
-    return _schedule(work, architecture, may_stay, options, effects)
+    fuser = Fuser(searcher) if problems and fusable(architecture) and objective == "latency" else None
+    return _schedule(work, architecture, may_stay, options, effects, fuser)
 
 
 def _links(work: Workload) -> list[bool]:
@@ -97,15 +100,17 @@ def _schedule(
     may_stay: bool,
     options: dict[tuple[Problem, Residency], Found | None],
     effects: dict[Problem, Effect],
+    fuser: Fuser | None,
 ) -> list[LayerRun]:
-    """Dynamic programme over (layer, output stays)."""
+    """Dynamic programme over (layer, output stays); a fused chain is one step over several layers."""
     states: dict[bool, tuple[float, float]] = {False: (0.0, 0.0)}  # last output stays -> cycles, DRAM bytes so far
-    trail: list[dict[bool, tuple[bool, LayerRun]]] = []
+    before: list[dict[bool, tuple[float, float]]] = [states]
+    trail: list[dict[bool, tuple[bool, tuple[LayerRun, ...]]]] = []
     stayed_bytes = 0
     links = _links(work)
     fused = _fusable(work, architecture, links)
     for index, layer in enumerate(work.layers):
-        reached: dict[bool, tuple[float, float, bool, LayerRun]] = {}
+        reached: dict[bool, tuple[float, float, bool, tuple[LayerRun, ...]]] = {}
         for stays in (False, True) if links[index] and may_stay else (False,):
             for came, (cycles, moved) in states.items():
                 run = _run(layer, architecture, Residency(came, stays), stayed_bytes, options, effects)
@@ -115,18 +120,75 @@ def _schedule(
                     continue
                 total = (cycles + run.cycles, moved + run.dram_bytes)
                 if stays not in reached or total < reached[stays][:2]:
-                    reached[stays] = (*total, came, run)
+                    reached[stays] = (*total, came, (run,))
+        for runs in _chains(work, index, links, fuser, effects) if fuser is not None else ():
+            start = before[index + 1 - len(runs)].get(False)
+            if start is None:
+                continue
+            total = (start[0] + sum(run.cycles for run in runs), start[1] + sum(run.dram_bytes for run in runs))
+            if False not in reached or total < reached[False][:2]:
+                reached[False] = (*total, False, runs)
         if not reached:
             raise UnsupportedError(f"The layer '{layer.name}' does not fit.", code="layer-too-large", where=layer.name)
-        trail.append({stays: (came, run) for stays, (_, _, came, run) in reached.items()})
+        trail.append({stays: (came, runs) for stays, (_, _, came, runs) in reached.items()})
         states = {stays: (cycles, moved) for stays, (cycles, moved, _, _) in reached.items()}
+        before.append(states)
         stayed_bytes = layer.output_bytes
-    runs: list[LayerRun] = []
-    stays = False
-    for choices in reversed(trail):
-        stays, run = choices[stays]
-        runs.append(run)
-    return runs[::-1]
+    return _followed(trail)
+
+
+def _followed(trail: Sequence[dict[bool, tuple[bool, tuple[LayerRun, ...]]]]) -> list[LayerRun]:
+    """The schedule that the dynamic programme chose, from its end."""
+    schedule: list[LayerRun] = []
+    stays, index = False, len(trail) - 1
+    while index >= 0:
+        stays, runs = trail[index][stays]
+        schedule[:0] = runs
+        index -= len(runs)
+    return schedule
+
+
+def _chains(
+    work: Workload, last: int, links: Sequence[bool], fuser: Fuser, effects: dict[Problem, Effect]
+) -> Iterator[tuple[LayerRun, ...]]:
+    """Fused runs of two and more products that end at layer `last`."""
+    problems: list[Problem] = []
+    for index in range(last, max(last - LONGEST, -1), -1):
+        layer = work.layers[index]
+        if layer.op not in ("conv", "depthwise") or (index < last and not links[index]):
+            return
+        problems.insert(0, problem_of(layer))
+        if len(problems) < 2:
+            continue
+        costs = fuser.chain(problems)
+        if costs is None:
+            continue
+        yield tuple(
+            _fused_run(work.layers[index + at], problem, cost, at, len(costs), fuser, effects)
+            for at, (problem, cost) in enumerate(zip(problems, costs, strict=True))
+        )
+
+
+def _fused_run(
+    layer: Layer, problem: Problem, cost: Cost, at: int, length: int, fuser: Fuser, effects: dict[Problem, Effect]
+) -> LayerRun:
+    residency = Residency(inputs=at > 0, outputs=at < length - 1)
+    bound = min(fuser.searcher.lower_bound(fuser.index[problem], residency), cost.cycles)
+    return LayerRun(
+        layer,
+        cost.cycles,
+        cost.array_cycles,
+        cost.bound,
+        sum(cost.dram_bytes),
+        cost.buffer_bytes,
+        residency,
+        bound,
+        Found(cost, None, bound, 0),
+        effects[problem],
+        cost.hop_bytes,
+        cost.register_bytes,
+        fused=True,
+    )
 
 
 def _fusable(work: Workload, architecture: Architecture, links: Sequence[bool]) -> list[bool]:

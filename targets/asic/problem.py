@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ...compiler.model.workload import Layer, Sparsity
+from ...compiler.model.workload import Layer
+from ...compiler.model.zeros import Sparsity
 
 PRODUCTS = ("conv", "depthwise", "gemm", "matmul")
 

@@ -106,8 +106,11 @@ class Searcher:
     def __init__(self, tiles: Tiles, architecture: Architecture, effects: Sequence[Effect] | None = None) -> None:
         self.tiles, self.architecture = tiles, architecture
         self.effects = tuple(effects or (effect(each, architecture) for each in tiles.problems))
-        self._port = architecture.per_cycle(architecture.dram.bandwidth) * architecture.dram.efficiency.value
+        self.port_bytes_per_cycle = (
+            architecture.per_cycle(architecture.dram.bandwidth) * architecture.dram.efficiency.value
+        )
         self._keeps = {operand for buffer in architecture.buffers for operand in buffer.keeps}
+        self._runs: dict[tuple[Residency, Order], Timing] = {}
         self._doubled = all(buffer.double_buffered for buffer in architecture.buffers)
         # weights wait for nobody: the first of them are fetched during the layer before
         self._ahead = self._doubled and "weights" in self._keeps
@@ -187,8 +190,8 @@ class Searcher:
             outputs, last = tiles.output_bytes, self._last_bytes()
         if order != "channels":
             outputs = outputs + tiles.revisited_outputs * (2 * self.architecture.array.pe.accumulator_bits / 8.0)
-        dram = (inputs + weights + outputs) / self._port
-        ramp = np.minimum((first + last) / self._port, dram)
+        dram = (inputs + weights + outputs) / self.port_bytes_per_cycle
+        ramp = np.minimum((first + last) / self.port_bytes_per_cycle, dram)
         body = np.maximum(self._busy, dram - ramp) if self._doubled else self._busy + dram - ramp
         return Timing(np.ceil(ramp + body), dram, ramp, (inputs, weights, outputs))
 
@@ -249,6 +252,13 @@ class Searcher:
             total = np.where(self._flow == number, spent, total)
         return total
 
+    def cost_of(self, residency: Residency, order: Order, tile: int) -> Cost:
+        """The cost of one tile, by its place among all tiles."""
+        key = (residency, order)
+        if key not in self._runs:
+            self._runs[key] = self.evaluate(residency, order)
+        return self._cost(self._runs[key], order, tile)
+
     def _cost(self, run: Timing, order: Order, tile: int) -> Cost:
         flow = int(self._flow[tile])
         demand, t = self._flows[flow], self.tiles
@@ -277,7 +287,7 @@ class Searcher:
         moved = each.weights * each.weight_bits / 8 * self.effects[index].weight_bytes
         moved += 0 if residency.inputs else self._least_inputs(each) * each.input_bits / 8
         moved += 0 if residency.outputs else each.outputs * each.output_bits / 8
-        return max(array, moved / self._port)
+        return max(array, moved / self.port_bytes_per_cycle)
 
     @staticmethod
     def _least_inputs(each: Problem) -> int:

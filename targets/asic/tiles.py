@@ -223,7 +223,7 @@ class Tiles:
     @cached_property
     def revisited_outputs(self) -> Floats:
         """Elements written and read again as partial sums when every tile of input channels visits all outputs."""
-        extra: Floats = (self.nc - 1.0) * self.outputs
+        extra: Floats = np.multiply(self.nc - 1, self.outputs, dtype=np.float64)
         return extra
 
     @cached_property
