@@ -69,7 +69,10 @@ def _layer(layer: Layer, device: Device, source: str) -> LayerCost:
 
 def estimate(work: Workload, device: Device) -> Estimate:
     """Latency of one sample on one thread, size of the bundle, largest pair of live activations; layer by layer."""
-    source = f"limit model of the kernels, one thread; {kernels.costs().source}"
+    # without the paths in `kernels.costs().source`: reports of two users are the same bytes
+    measured = kernels.costs().source.startswith("measured")
+    constants = "constants measured on this machine" if measured else "default constants of the instruction sets"
+    source = f"limit model of the kernels, one thread; {constants}"
     layers = tuple(_layer(layer, device, source) for layer in work.layers)
     run, library = device.data["session_run_s"], device.data["library_bytes"]
     low, value, high = (
