@@ -113,6 +113,7 @@ class Buffer(Record):
     double_buffered: bool = True
     energy: EnergyPerByte = _zero("pJ/B")
     area: AreaPerSize = _zero("mm2/KiB")
+    fixed_area: Area = _zero("mm2")  # decoders and sense amplifiers, whatever the size
 
 
 class Skipping(Record):
@@ -140,6 +141,7 @@ class ProcessingElement(Record):
     hop_energy: EnergyPerByte = _zero("pJ/B")  # to a neighbour
     clock_energy: Energy = _zero("pJ")  # per element and cycle, whatever it does
     area: Area = _zero("mm2")
+    area_from_bits: bool = False  # where `area` is not stated: from the widths, synthesised on open cells and scaled
 
 
 class Systolic(Record):

@@ -65,9 +65,10 @@ def _leakage(architecture: Architecture, seconds: float) -> dict[str, Quantity]:
 def area_of(architecture: Architecture) -> dict[str, Quantity]:
     """mm2 by block."""
     node, technology = architecture.technology.node.value, architecture.technology
-    blocks: dict[str, tuple[Coefficient, float]] = {"array": (architecture.array.pe.area, architecture.elements)}
+    blocks: dict[str, tuple[Coefficient, float]] = {"array": (element_area(architecture), architecture.elements)}
     for buffer in architecture.buffers:
         blocks[buffer.name] = (buffer.area, buffer.size.value / 1024)
+        blocks[f"{buffer.name} periphery"] = (buffer.fixed_area, 1.0)
     array = architecture.array
     if isinstance(array, Systolic) and array.accumulators is not None and architecture.buffers:
         blocks["accumulators"] = (architecture.buffers[0].area, array.accumulators.value / 1024)
@@ -79,6 +80,22 @@ def area_of(architecture: Architecture) -> dict[str, Quantity]:
         for name, (coefficient, amount) in blocks.items()
         if not coefficient.source.startswith("not stated")
     }
+
+
+# um2 at 130 nm of a weight-stationary element, by tests/bench/asic/pe_area.py: per row of the multiplier and bit of the
+# accumulator, and per operand bit; placed cells fill about 70 % of a block.
+_ROW_BIT_UM2, _OPERAND_BIT_UM2, _FILL = 18.99, 89.61, 0.7
+
+
+def element_area(architecture: Architecture) -> Coefficient:
+    """mm2 of one element: as stated, or from its bit widths where the architecture asks for that."""
+    pe = architecture.array.pe
+    if not pe.area_from_bits or not pe.area.source.startswith("not stated"):
+        return pe.area
+    rows = min(pe.weight_bits, pe.input_bits) * pe.accumulator_bits
+    cells = (rows * _ROW_BIT_UM2 + (pe.weight_bits + pe.input_bits) * _OPERAND_BIT_UM2) * 1e-6 / _FILL
+    source = "yosys on sky130 cells at 130 nm, fitted over widths (tests/bench/asic/pe_area.py), cells fill 70 %"
+    return Coefficient(cells, cells * 0.85, cells * 1.15, "mm2", source, 130.0, "low")
 
 
 def total(parts: Mapping[str, Quantity], unit: str, source: str) -> Quantity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from asic_layers import altered, conv
+from asic_layers import altered, conv, node
 
 from prunus.compiler.model.workload import Layer, Sparsity, Workload
 from prunus.compiler.quantity import UNITS
@@ -15,6 +15,7 @@ from prunus.targets.asic.model import estimate
 from prunus.targets.asic.money import dies_per_wafer, murphy_yield, negative_binomial_yield
 from prunus.targets.asic.network import run_network
 from prunus.targets.asic.problem import problem_of
+from prunus.targets.asic.silicon import area_of, element_area
 from prunus.targets.catalog import resolve
 
 
@@ -138,3 +139,18 @@ def test_a_coefficient_of_another_process_is_scaled_and_its_range_grows() -> Non
     pe = [each.parts["area_mm2"]["array"] for each in (same, older)]
     assert pe[1].high / pe[1].low > pe[0].high / pe[0].low
     assert "scaled from 16 nm" in pe[1].source
+
+
+def test_element_area_from_bit_widths() -> None:
+    """The synthesised int8 element with a 32-bit accumulator: 6,480 um2 of cells at 130 nm, within 4 %."""
+
+    def from_bits(data) -> None:
+        pe = node(data, "array")["pe"]
+        pe.pop("area")
+        pe["area_from_bits"] = True
+        data["technology"]["node"] = "130 nm"
+
+    chip = altered(from_bits)
+    assert element_area(chip).value * 0.7e6 == pytest.approx(6479.96, rel=0.04)
+    assert area_of(chip)["array"].value == pytest.approx(1024 * element_area(chip).value)
+    assert element_area(catalogue()["npu-16nm"]) == catalogue()["npu-16nm"].array.pe.area
