@@ -1,6 +1,7 @@
 #include "network/choose.h"
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -12,6 +13,7 @@ namespace prunus {
 namespace {
 
 constexpr const char *kClampingIsa = "generic";
+constexpr double kPhaseCopies = 3;  // what a copy of every other pixel costs, in changes of layout
 
 template <class Kernel>
 const Kernel *by_name(std::span<const Kernel> kernels, std::string_view name) {
@@ -27,7 +29,7 @@ std::string name_for(const Options &options, std::span<const Kernel> family, boo
 }
 
 template <class Kernel>
-const Kernel &take(std::span<const Kernel> family, std::vector<Candidate> ranked, StepInfo &info) {
+const Kernel &take(std::span<const Kernel> family, const std::vector<Candidate> &ranked, StepInfo &info) {
   if (ranked.empty()) throw Failure(PRUNUS_E_OPTION, "the options leave no kernel for a layer");
   const Kernel *kernel = by_name(family, ranked.front().kernel);
   if (!kernel) throw Failure(PRUNUS_E_OPTION, "the chooser named a kernel that does not exist");
@@ -40,6 +42,13 @@ const Kernel &take(std::span<const Kernel> family, std::vector<Candidate> ranked
 
 std::vector<std::string> isas_for(const Options &options, bool safe) {
   return safe ? options.isas : std::vector<std::string>{kClampingIsa};
+}
+
+std::vector<Candidate> ranked_conv(const Options &options, const Problem &problem, bool safe) {
+  std::string name = name_for(options, conv_kernels(), safe);
+  if (name.empty() && problem.pixels > 0) name = name_for(options, rows_kernels(), safe);
+  if (problem.vectors == 0 && !by_name(rows_kernels(), name)) name.clear();
+  return rank_conv(problem, isas_for(options, safe), name);
 }
 
 std::vector<std::string> split(std::string_view text) {
@@ -64,9 +73,21 @@ void check_kernel(const std::string &name) {
 
 }  // namespace
 
-const ConvKernel &choose_conv(const Options &options, const Problem &problem, bool safe, StepInfo &info) {
-  const auto family = conv_kernels();
-  return take(family, rank_conv(problem, isas_for(options, safe), name_for(options, family, safe)), info);
+ConvChoice choose_conv(const Options &options, const Problem &problem, bool safe, StepInfo &info) {
+  const std::vector<Candidate> ranked = ranked_conv(options, problem, safe);
+  if (!ranked.empty() && by_name(rows_kernels(), ranked.front().kernel)) return &take(rows_kernels(), ranked, info);
+  return &take(conv_kernels(), ranked, info);
+}
+
+bool skip_phases(const Options &options, const Problem &problem, std::int64_t phase_bytes, bool safe) {
+  const double phases = kPhaseCopies * relayout_seconds(phase_bytes);
+  double direct = std::numeric_limits<double>::max(), flat = direct;
+  for (const Candidate &candidate : ranked_conv(options, problem, safe)) {
+    const bool rows = by_name(rows_kernels(), candidate.kernel);
+    double &best = rows ? direct : flat;
+    best = std::min(best, candidate.seconds + (rows ? 0 : phases));
+  }
+  return direct < flat;
 }
 
 const GemvKernel &choose_gemv(const Options &options, const Problem &problem, bool safe, StepInfo &info) {

@@ -9,8 +9,17 @@
 
 namespace prunus {
 
-// Any window on an image or its phases, or a matrix product over rows (one tap).
-std::unique_ptr<Step> conv_step(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::vector<Tap> taps);
+struct Stride {
+  std::int32_t down = 1, right = 1;
+};
+
+// Pixels that kernels of rows may compute, of outputs y; none where a row alone, such as all rows of a matrix, has more
+// inputs than cache is meant for.
+std::int64_t rows_pixels(const Geometry &y, std::int32_t in_c);
+
+// Any window on an image or its phases, or a matrix product over rows (one tap). With a stride, on an image.
+std::unique_ptr<Step> conv_step(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::vector<Tap> taps,
+                                Stride stride = {});
 
 // One output channel per input channel.
 std::unique_ptr<Step> depthwise_step(std::int32_t x, std::int32_t y, const LinearLayer &layer, std::vector<Tap> taps);

@@ -18,7 +18,7 @@ class GemvStep final : public Step {
   void prepare(const Plan &, const Options &options) override {
     epilogue_ = LinearEpilogue(layer_);
     const DenseMatrix matrix(layer_, {0}, kQuad);
-    info.problem = matrix.problem(0);
+    info.problem = matrix.problem(0, 0);
     info.density = info.problem.weight_density;
     info.timing = "gemv,scheme" + std::to_string(layer_.epilogue->scheme);
     kernel_ = &choose_gemv(options, info.problem, epilogue_.conversion_is_safe(), info);

@@ -134,11 +134,12 @@ double DenseMatrix::weight_density() const {
   return 1 - static_cast<double>(zeros) / static_cast<double>(w_.size());
 }
 
-Problem DenseMatrix::problem(std::int64_t vectors) const {
+Problem DenseMatrix::problem(std::int64_t vectors, std::int64_t pixels) const {
   Problem problem;
   problem.out_c = out_c_;
   problem.quads = quads_;
   problem.vectors = vectors;
+  problem.pixels = pixels;
   problem.density_4 = density(4, 1);
   problem.density_16 = density(16, 1);
   problem.density_32 = density(32, 1);

@@ -64,8 +64,8 @@ class DenseMatrix {
   // Share of blocks of rows x quads (starting at multiples) with a nonzero weight.
   double density(std::int32_t rows, std::int32_t quads) const;
   double weight_density() const;
-  // What the chooser asks, for so many vectors of pixels.
-  Problem problem(std::int64_t vectors) const;
+  // What the chooser asks, for so many vectors of pixels and pixels of the image (select.h).
+  Problem problem(std::int64_t vectors, std::int64_t pixels) const;
 
  private:
   std::int32_t out_c_, quads_;

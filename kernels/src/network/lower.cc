@@ -4,6 +4,8 @@
 #include <string>
 
 #include "network/builder.h"
+#include "network/choose.h"
+#include "network/conv.h"
 #include "network/relayout.h"
 #include "network/types.h"
 
@@ -151,6 +153,33 @@ std::vector<std::int32_t> Lowering::pitch_classes() {
   return roots;
 }
 
+namespace {
+
+// How far taps reach from the pixel; negative upwards and to the left.
+struct Extent {
+  std::int32_t top = 0, left = 0, bottom = 0, right = 0;
+
+  explicit Extent(const std::vector<Tap> &taps) {
+    const auto compare = [](auto member) { return [=](const Tap &a, const Tap &b) { return a.*member < b.*member; }; };
+    const auto [first_row, last_row] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::row));
+    const auto [first_column, last_column] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::column));
+    top = first_row->row, bottom = last_row->row, left = first_column->column, right = last_column->column;
+  }
+
+  // What that is outside of a height x width image, read from its pixel (0, 0) to (last_row, last_column).
+  Halo outside(std::int32_t height, std::int32_t width, std::int32_t last_row, std::int32_t last_column) const {
+    return {std::max(0, -top), std::max(0, -left), std::max(0, last_row + 1 + bottom - height),
+            std::max(0, last_column + 1 + right - width)};
+  }
+};
+
+void widen(Halo &halo, const Halo &by) {
+  halo = {std::max(halo.top, by.top), std::max(halo.left, by.left), std::max(halo.bottom, by.bottom),
+          std::max(halo.right, by.right)};
+}
+
+}  // namespace
+
 std::vector<Tap> Lowering::windowed(std::int32_t id, prunus_window window, std::int32_t y, Act fill, std::int32_t &x) {
   const Geometry out = image_of(plan_.value(y).tensor);
   if (out.height == 1) window.stride_h = 1;  // there is nothing to step to
@@ -158,15 +187,12 @@ std::vector<Tap> Lowering::windowed(std::int32_t id, prunus_window window, std::
   x = image(id);
   std::vector<Phase> phases;
   std::vector<Tap> taps = taps_of(window, window.stride_h, window.stride_w, phases);
-  const auto compare = [](auto member) { return [=](const Tap &a, const Tap &b) { return a.*member < b.*member; }; };
-  const auto [top, bottom] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::row));
-  const auto [left, right] = std::minmax_element(taps.begin(), taps.end(), compare(&Tap::column));
+  const Extent extent(taps);
   const bool strided = window.stride_h > 1 || window.stride_w > 1;
   const Geometry in = value(x).geometry;
   const std::int32_t height = strided ? (in.height + window.stride_h - 1) / window.stride_h : in.height;
   const std::int32_t width = strided ? (in.width + window.stride_w - 1) / window.stride_w : in.width;
-  const Halo halo{std::max(0, -top->row), std::max(0, -left->column), std::max(0, out.height + bottom->row - height),
-                  std::max(0, out.width + right->column - width)};
+  const Halo halo = extent.outside(height, width, out.height - 1, out.width - 1);
   const bool bordered = halo.top || halo.left || halo.bottom || halo.right;
   if (strided || (bordered && value(x).fill != fill)) {
     const std::int32_t from = x;
@@ -183,10 +209,36 @@ std::vector<Tap> Lowering::windowed(std::int32_t id, prunus_window window, std::
     add(image_to_phases(from, x), "phases");
   }
   Value &v = value(x);
-  v.halo = {std::max(v.halo.top, halo.top), std::max(v.halo.left, halo.left), std::max(v.halo.bottom, halo.bottom),
-            std::max(v.halo.right, halo.right)};
-  v.reads.push_back({out.height, bottom->row, right->column});
+  widen(v.halo, halo);
+  v.reads.push_back({out.height, extent.bottom, extent.right});
   join(x, y);
+  return taps;
+}
+
+// Where the image is padded with what the window expects, and a kernel of rows is faster than phases.
+bool Lowering::steps(const Node &node, const Conv &op, std::int32_t y) {
+  const prunus_window &w = op.args.window;
+  const std::int32_t x = image(node.inputs[0]);
+  const Geometry &in = value(x).geometry, &out = value(y).geometry;
+  if ((w.stride_h == 1 && w.stride_w == 1) || value(x).fill != static_cast<Act>(op.args.x.zero_point)) return false;
+  std::vector<Phase> phases;
+  const LinearLayer layer = linear_layer(op);
+  const std::vector<Tap> taps = taps_of(w, w.stride_h, w.stride_w, phases);
+  const std::int64_t halo = w.pad_left || w.pad_right;
+  const std::int64_t vectors = (out.height * (out.width + halo) + kPixels - 1) / kPixels * out.images;
+  const DenseMatrix matrix(layer, std::vector<std::int32_t>(taps.size()), 0);
+  const std::int64_t image_bytes = std::int64_t{in.images} * in.quads() * kQuad * in.height * in.width;
+  return skip_phases(plan_.options, matrix.problem(vectors, rows_pixels(out, layer.in_c)),
+                     image_bytes * static_cast<std::int64_t>(phases.size()) / (w.stride_h * w.stride_w),
+                     LinearEpilogue(layer).conversion_is_safe());
+}
+
+std::vector<Tap> Lowering::stepped(std::int32_t x, const prunus_window &window, std::int32_t y) {
+  const Geometry &out = value(y).geometry, &in = value(x).geometry;
+  std::vector<Phase> phases;
+  std::vector<Tap> taps = taps_of(window, 1, 1, phases);
+  widen(value(x).halo, Extent(taps).outside(in.height, in.width, (out.height - 1) * window.stride_h,
+                                            (out.width - 1) * window.stride_w));
   return taps;
 }
 

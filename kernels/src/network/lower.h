@@ -38,6 +38,9 @@ class Lowering {
   // Sets x to an image, or the phases of one, on which the window is a run over pixels, joined in pitch with the image
   // y; outside of it lies `fill`. Returns the window's taps on x.
   std::vector<Tap> windowed(std::int32_t tensor, prunus_window window, std::int32_t y, Act fill, std::int32_t &x);
+  // The taps on an image that keeps its pixels, for kernels that step over them.
+  std::vector<Tap> stepped(std::int32_t x, const prunus_window &window, std::int32_t y);
+  bool steps(const Node &node, const Conv &op, std::int32_t y);
   void join(std::int32_t a, std::int32_t b);
   std::int32_t root(std::int32_t id);
 

@@ -49,10 +49,15 @@ void Lowering::lower_op(const Node &node, const Conv &op) {
   if (args.in_h == 1 && args.in_w == 1 && args.out_h == 1 && args.out_w == 1 && moves_no_pixel(args.window) && layer.group == 1)
     return lower_matrix(node, layer, args.batch);
   const std::int32_t y = make(node.output, Layout::image);
-  std::int32_t x;
-  std::vector<Tap> taps = windowed(node.inputs[0], args.window, y, static_cast<Act>(args.x.zero_point), x);
   const bool depthwise = layer.group == layer.in_c && layer.out_c == layer.in_c;
-  add((depthwise ? depthwise_step : conv_step)(x, y, layer, std::move(taps)), kind_of(node.op));
+  std::int32_t x;
+  if (!depthwise && steps(node, op, y)) {
+    x = image(node.inputs[0]);
+    const Stride stride{args.window.stride_h, args.window.stride_w};
+    return add(conv_step(x, y, layer, stepped(x, args.window, y), stride), kind_of(node.op));
+  }
+  std::vector<Tap> taps = windowed(node.inputs[0], args.window, y, static_cast<Act>(args.x.zero_point), x);
+  add(depthwise ? depthwise_step(x, y, layer, std::move(taps)) : conv_step(x, y, layer, std::move(taps)), kind_of(node.op));
 }
 
 void Lowering::lower_op(const Node &node, const Gemm &op) {

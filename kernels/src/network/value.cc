@@ -71,10 +71,23 @@ void fill_below(const Value &value, Act *plane) {
   fill(plane + kQuad * begin, end - begin, value.fill);
 }
 
-void fill_between(const Value &value, Act *plane) {
+void fill_right_of(const Value &value, std::int32_t row_begin, std::int32_t row_end, Act *plane) {
   const Geometry &g = value.geometry;
-  for (std::int32_t row = 0; row < g.height; ++row)
-    fill(plane + std::ptrdiff_t{kQuad} * (std::ptrdiff_t{row} * g.pitch + g.width), g.pitch - g.width, value.fill);
+  if (g.pitch == g.width) return;
+  const std::uint32_t word = 0x01010101u * static_cast<std::uint8_t>(value.fill);  // rows end in one pixel or two
+  for (std::int32_t row = row_begin; row < row_end; ++row) {
+    Act *pixel = plane + std::ptrdiff_t{kQuad} * (std::ptrdiff_t{row} * g.pitch + g.width);
+    for (std::int32_t i = g.width; i < g.pitch; ++i, pixel += kQuad) std::memcpy(pixel, &word, sizeof word);
+  }
+}
+
+void fill_between(const Value &value, Act *plane) {
+  fill_right_of(value, 0, value.geometry.height, plane);
+  fill_tail(value, plane);
+}
+
+void fill_tail(const Value &value, Act *plane) {
+  const Geometry &g = value.geometry;
   const std::int64_t covered = std::int64_t{g.height} * g.pitch;
   fill(plane + kQuad * covered, std::int64_t{g.vectors()} * kPixels - covered, value.fill);
 }

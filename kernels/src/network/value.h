@@ -61,6 +61,8 @@ void lay_out(Value &value);
 void fill_above(const Value &value, Act *plane);
 void fill_below(const Value &value, Act *plane);
 void fill_between(const Value &value, Act *plane);
+void fill_right_of(const Value &value, std::int32_t row_begin, std::int32_t row_end, Act *plane);  // a part of that
+void fill_tail(const Value &value, Act *plane);  // the rest of it: from the last row to the end of its vector
 void fill_halo(const Value &value, Act *plane);  // all three
 
 }  // namespace prunus

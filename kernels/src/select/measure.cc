@@ -112,6 +112,28 @@ Sample sample(const ConvKernel &kernel, const Layer &layer, double budget_second
           seconds_of([&] { kernel.run(args); }, budget_seconds)};
 }
 
+// About as many pixels, in rows of 14.
+Sample sample(const RowsKernel &kernel, const Layer &layer, double budget_seconds) {
+  constexpr std::int32_t kWidth = 14;
+  const std::int32_t height = round_up(layer.vectors * kPixels, kWidth) / kWidth, plane_vectors = layer.vectors | 1;
+  const std::ptrdiff_t row = kWidth * kQuad;
+  const auto plane = static_cast<std::size_t>(plane_vectors + 1) * kVectorBytes;
+  const Weights weights(layer.out_c, layer.quads, static_cast<std::int32_t>(plane), kernel.rows, 1, layer.density);
+  Packed packed;
+  kernel.pack(weights.matrix, packed);
+  const std::int32_t out_quads = round_up(layer.out_c, kQuad) / kQuad;
+  Aligned<Act> x(plane * static_cast<std::size_t>(layer.quads), Act{3});
+  Aligned<Act> y(plane * static_cast<std::size_t>(out_quads));
+  const FlatEpilogue arrays(layer.out_c);
+  const Epilogue epilogue = arrays.view();
+  const RowsArgs args{x.data(),  y.data(), row,       kQuad, row, static_cast<std::ptrdiff_t>(plane),
+                      out_quads, kWidth,   &packed,   &epilogue, 0, packed.groups, 0, height};
+  const double pixels = double{kWidth} * height;
+  const double macs = weights.blocks * kernel.rows * kQuad * pixels;
+  return {macs, weights.blocks, round_up(layer.out_c, kernel.rows) * pixels,
+          seconds_of([&] { kernel.run(args); }, budget_seconds)};
+}
+
 Sample sample(const GemvKernel &kernel, const Layer &layer, double budget_seconds) {
   const Weights weights(layer.out_c, layer.quads, kQuad, kernel.rows, 1, layer.density);
   Packed packed;
@@ -210,7 +232,7 @@ double relayout_rate(double budget_seconds) {
 }  // namespace
 
 Coefficients measure_coefficients(double budget_seconds) {
-  const std::size_t samples = usable_count(conv_kernels()) * std::size(kConvLayers) +
+  const std::size_t samples = (usable_count(conv_kernels()) + usable_count(rows_kernels())) * std::size(kConvLayers) +
                               usable_count(gemv_kernels()) * std::size(kGemvLayers) +
                               usable_count(depthwise_kernels()) * std::size(kDepthwiseLayers) + std::size(kFootprints) + 1;
   const double each = budget_seconds / static_cast<double>(samples * kPasses);
@@ -225,6 +247,7 @@ Coefficients measure_coefficients(double budget_seconds) {
     }
     out.relayout_bytes_per_second = std::max(out.relayout_bytes_per_second, relayout_rate(each));
     sample_family(conv_kernels(), kConvLayers, each, found);
+    sample_family(rows_kernels(), kConvLayers, each, found);
     sample_family(gemv_kernels(), kGemvLayers, each, found);
     sample_family(depthwise_kernels(), kDepthwiseLayers, each, found);
   }

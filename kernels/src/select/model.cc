@@ -47,12 +47,22 @@ double other_seconds(const KernelCost &cost, const Blocks &blocks, double pixels
   return blocks.count * cost.block_seconds + blocks.outputs * pixels * cost.output_seconds + cost.call_seconds;
 }
 
-double conv_seconds(const Coefficients &c, const ConvKernel &kernel, const Problem &p) {
-  double pixels = static_cast<double>(kPixels) * static_cast<double>(p.vectors);
-  Blocks blocks = blocks_of(p, kernel.rows, kernel.quads, block_density(p, kernel.rows, kernel.quads));
-  KernelCost cost = c.of(kernel.name);
+double seconds_of(const KernelCost &cost, const Coefficients &c, const Blocks &blocks, double pixels) {
   // A weight is fetched once and then used for many pixels: the first use waits for it.
   return compute_seconds(cost, blocks, pixels) + memory_seconds(c, blocks) + other_seconds(cost, blocks, pixels);
+}
+
+Candidate candidate(const Coefficients &c, const ConvKernel &kernel, const Problem &p) {
+  const double density = block_density(p, kernel.rows, kernel.quads);
+  const double pixels = static_cast<double>(kPixels) * static_cast<double>(p.vectors);
+  return {kernel.name, seconds_of(c.of(kernel.name), c, blocks_of(p, kernel.rows, kernel.quads, density), pixels),
+          density == 1};
+}
+
+Candidate candidate(const Coefficients &c, const RowsKernel &kernel, const Problem &p) {
+  const double density = block_density(p, kernel.rows, 1);
+  return {kernel.name, seconds_of(c.of(kernel.name), c, blocks_of(p, kernel.rows, 1, density), static_cast<double>(p.pixels)),
+          density == 1};
 }
 
 double gemv_seconds(const Coefficients &c, const GemvKernel &kernel, const Problem &p) {
@@ -90,10 +100,10 @@ std::vector<Candidate> sorted(std::vector<Candidate> found) {
 std::vector<Candidate> rank_conv(const Problem &problem, const Isas &isas, const std::string &kernel) {
   auto c = coefficients();
   std::vector<Candidate> found;
-  for (const ConvKernel &row : conv_kernels()) {
-    const bool dense = block_density(problem, row.rows, row.quads) == 1;
-    if (eligible(row, isas, kernel)) found.push_back({row.name, conv_seconds(*c, row, problem), dense});
-  }
+  for (const ConvKernel &row : conv_kernels())
+    if (problem.vectors > 0 && eligible(row, isas, kernel)) found.push_back(candidate(*c, row, problem));
+  for (const RowsKernel &row : rows_kernels())
+    if (problem.pixels > 0 && eligible(row, isas, kernel)) found.push_back(candidate(*c, row, problem));
   return sorted(std::move(found));
 }
 

@@ -55,6 +55,7 @@ Problem problem_of(const prunus_conv2d_args &args, const Structure &structure) {
   p.quads = w.kernel_h * w.kernel_w * ceil_div(args.in_c, kQuad);
   const std::int64_t pixels = pixels_of(args);
   p.vectors = pixels * args.batch == 1 ? 0 : (pixels + kPixels - 1) / kPixels * args.batch;
+  p.pixels = args.out_w >= kRowsWidth ? std::int64_t{args.out_h} * args.out_w * args.batch : 0;
   const double inside = 1.0 / args.group;  // a grouped convolution is zero outside of its groups
   p.density_4 = inside * density_of(structure, 4, 4), p.density_16 = inside * density_of(structure, 16, 4);
   p.density_32 = inside * density_of(structure, 32, 4), p.density_32x64 = inside * density_of(structure, 32, 64);
