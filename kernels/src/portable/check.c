@@ -52,7 +52,7 @@ prunus_status prunus_i_check_epilogue(const prunus_epilogue *epilogue) {
   if (status) return status;
   if (epilogue->requant.size < 1) return PRUNUS_E_SHAPE;
   switch (epilogue->requant.scheme) {
-    case PRUNUS_F32: return check_entries_f32(&epilogue->requant);
+    case PRUNUS_F32: return PRUNUS_HAS_F32 ? check_entries_f32(&epilogue->requant) : PRUNUS_E_TYPE;
     case PRUNUS_FIXED:
     case PRUNUS_POW2: return check_entries_integer(&epilogue->requant);
     default: return PRUNUS_E_TYPE;

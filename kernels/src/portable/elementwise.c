@@ -137,7 +137,7 @@ prunus_status prunus_add(const prunus_binary_args *args, const void *a, const vo
   if (requant->size != 2) return PRUNUS_E_SHAPE;
   prunus_status status = binary_prepare(args, &op, &n);
   if (status) return status;
-  if (requant->scheme == PRUNUS_F32) {
+  if (PRUNUS_HAS_F32 && requant->scheme == PRUNUS_F32) {
     op.row = add_row_f32;
   } else {
     op.row = add_row_integer;

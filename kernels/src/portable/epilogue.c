@@ -25,7 +25,7 @@ void prunus_i_store(const prunus_epilogue *epilogue, int32_t entry, const int32_
   int32_t value[STRETCH];
   for (int32_t first = 0; first < count; first += STRETCH) {
     int32_t n = prunus_i_min(count - first, STRETCH);
-    if (requant->scheme == PRUNUS_F32)
+    if (PRUNUS_HAS_F32 && requant->scheme == PRUNUS_F32)
       requantize_f32(epilogue, requant->multiplier_f32[entry], acc + first, n, value);
     else
       requantize_integer(epilogue, prunus_i_integer_multiplier(requant, entry), requant->shift[entry], acc + first, n,

@@ -15,6 +15,12 @@
 #error "the integer contract needs float32 without excess precision (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 
+/* Whether multipliers may be float32. A build for a core without floating point may leave that scheme out: it is then an
+ * unknown one, and no function but those of border.c computes in floating point. */
+#ifndef PRUNUS_HAS_F32
+#define PRUNUS_HAS_F32 1
+#endif
+
 /* Outputs that are accumulated together on the stack by the elementwise, depthwise and pooling kernels. */
 enum { PRUNUS_I_ROW = 64 };
 
