@@ -70,17 +70,27 @@ class Session:
             ) from error
         self.inputs = {value.name: value for value in self._session.get_inputs()}
 
-    def _fixed_batch(self) -> int | None:
-        sizes = {v.shape[0] for v in self.inputs.values() if v.shape and isinstance(v.shape[0], int)}
+    def _fixed_batch(self, whole: Mapping[str, Array]) -> int | None:
+        samples = [value for name, value in self.inputs.items() if name not in whole]
+        sizes = {v.shape[0] for v in samples if v.shape and isinstance(v.shape[0], int)}
         return min(sizes) if sizes else None
 
-    def run(self, feeds: Mapping[str, Array], batch: int = 64) -> dict[str, Array]:
-        """All fetched values for a set of samples, [n, ...] each; at most `batch` samples at a time."""
-        size = self._fixed_batch() or batch
+    def run(
+        self, feeds: Mapping[str, Array], batch: int = 64, whole: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
+        """All fetched values for a set of samples, [n, ...] each; at most `batch` samples at a time.
+
+        Inputs in `whole` are the same for every sample.
+        """
+        whole = whole or {}
+        size = self._fixed_batch(whole) or batch
         count = len(next(iter(feeds.values())))
         pieces: list[list[Array]] = []
         for start in range(0, count, size):
-            piece = {name: np.ascontiguousarray(feeds[name][start : start + size]) for name in self.inputs}
+            piece = {
+                name: whole[name] if name in whole else np.ascontiguousarray(feeds[name][start : start + size])
+                for name in self.inputs
+            }
             pieces.append(self._session.run(self.outputs, piece))
         return {
             name: np.concatenate(parts) for name, parts in zip(self.outputs, zip(*pieces, strict=True), strict=True)

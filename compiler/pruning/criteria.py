@@ -1,23 +1,56 @@
-"""How much each channel matters. Scores are comparable between layers; an infinite one says: never remove."""
+"""How much each channel matters. Scores are comparable between layers; an infinite one says: never remove.
+
+Every criterion is one function; `CRITERIA` is the whole table. None needs gradients.
+
+| name          | needs     | source                                                                       |
+| ------------- | --------- | ---------------------------------------------------------------------------- |
+| `l1`, `l2`    | nothing   | Li et al., Pruning Filters for Efficient ConvNets, 2017                      |
+| `fpgm`        | nothing   | He et al., Filter Pruning via Geometric Median, 2019                         |
+| `bn`          | (samples) | Liu et al., Learning Efficient ConvNets through Network Slimming, 2017       |
+| `activation`  | samples   | Molchanov et al., Pruning CNNs for Resource Efficient Inference, 2017        |
+| `apoz`        | samples   | Hu et al., Network Trimming, 2016                                            |
+| `hrank`       | samples   | Lin et al., HRank: Filter Pruning using High-Rank Feature Map, 2020          |
+| `wanda`       | samples   | Sun et al., A Simple and Effective Pruning Approach for LLMs, 2023           |
+| `mrmr`        | labels    | Peng, Long and Ding, Feature Selection Based on Mutual Information, 2005     |
+| `sensitivity` | samples   | measured: each part of a group is switched off in turn (Han et al., 2015)    |
+| `obs`         | samples   | Hassibi and Stork, Optimal Brain Surgeon, 1992                               |
+| `random`      | nothing   | the baseline that every other one has to beat                                |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Mapping
 
 from ..analysis.channels import Channels
 from ..data import Data
 from ..errors import UsageError
-from ..model.edit import weight
 from ..model.model import Model
+from .scoring.activations import apoz, hrank, mean_activation, wanda
+from .scoring.base import Criterion, Scores
+from .scoring.batch_norm import batch_norm_scale
+from .scoring.relevance import relevance_minus_redundancy
+from .scoring.sensitivity import sensitivity
+from .scoring.weights import chance, geometric_median, magnitude
 from .surgeon import surgeon
 
-Scores = npt.NDArray[np.float64]  # per unit; larger matters more
+__all__ = ["AUTO", "CRITERIA", "Criterion", "Scores", "importance", "resolve"]
+
 AUTO = "auto"
-Criterion = Callable[[Model, Channels, int, Data | None], Scores]  # (model, channels, seed, samples)
+
+CRITERIA: Mapping[str, Criterion] = {
+    "l2": magnitude(2),
+    "l1": magnitude(1),
+    "fpgm": geometric_median,
+    "bn": batch_norm_scale,
+    "activation": mean_activation,
+    "apoz": apoz,
+    "hrank": hrank,
+    "wanda": wanda,
+    "mrmr": relevance_minus_redundancy,
+    "sensitivity": sensitivity,
+    "obs": surgeon,
+    "random": chance,
+}
 
 
 def resolve(criterion: str, data: Data | None) -> str:
@@ -41,46 +74,7 @@ def importance(model: Model, channels: Channels, criterion: str, seed: int = 0, 
     """The score of every unit under a criterion of `CRITERIA`, or `auto`.
 
     Raises:
-        UsageError: the criterion is unknown (code `unknown-criterion`), or it needs data (`needs-data`).
+        UsageError: the criterion is unknown (code `unknown-criterion`), or it needs data (`needs-data`) or labels
+            (`needs-labels`).
     """
     return CRITERIA[resolve(criterion, data)](model, channels, seed, data)
-
-
-def magnitude(order: int) -> Criterion:
-    """The L1 or L2 norm of the weights that compute a channel (Li et al., Pruning Filters for Efficient ConvNets).
-
-    Within every layer the norms are divided by their mean; a channel's score is the mean over the layers that compute
-    it (several in a residual network).
-    """
-
-    def scores(model: Model, channels: Channels, seed: int, data: Data | None) -> Scores:
-        total, layers = np.zeros(channels.count), np.zeros(channels.count)
-        for name, axis in sorted({(m.initializer, m.axis) for group in channels.groups for m in group.producers}):
-            norms = _norms(weight(model.graph.initializers[name]), axis, order)
-            units = channels.units[name, axis]
-            scored = units >= 0
-            np.add.at(total, units[scored], norms[scored] / max(norms.mean(), np.finfo(np.float64).tiny))
-            np.add.at(layers, units[scored], 1)
-        return total / np.maximum(layers, 1)
-
-    return scores
-
-
-def _norms(data: npt.NDArray[Any] | None, axis: int, order: int) -> Scores:
-    """The norm of every slice along an axis."""
-    assert data is not None  # an initializer
-    rows = np.moveaxis(data, axis, 0).reshape(data.shape[axis], -1).astype(np.float64)
-    return np.asarray(np.linalg.norm(rows, ord=order, axis=1), dtype=np.float64)
-
-
-def chance(model: Model, channels: Channels, seed: int, data: Data | None) -> Scores:
-    """Seeded random numbers: the baseline that every criterion has to beat."""
-    return np.random.default_rng(seed).uniform(size=channels.count)
-
-
-CRITERIA: Mapping[str, Criterion] = {
-    "l2": magnitude(2),
-    "l1": magnitude(1),
-    "obs": surgeon,
-    "random": chance,
-}

@@ -144,5 +144,6 @@ def _mask_input(model: Model, node: ir.Node, site: Site, stay: Mask) -> None:
     factor = make_initializer(model.graph, fresh_name(model), mask)
     product = ir.node("Mul", [value, factor], name=fresh_name(model, "n"))
     product.outputs[0].name = fresh_name(model)
+    product.outputs[0].shape, product.outputs[0].type = value.shape, value.type
     model.graph.insert_before(node, product)
     node.replace_input_with(site.index, product.outputs[0])

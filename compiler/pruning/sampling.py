@@ -22,17 +22,24 @@ PIECE = 16  # samples that run together
 
 
 def pieces_of(models: Sequence[Model], data: Data, samples: int, seed: int) -> list[Feeds]:
-    """At most `samples` seeded samples, as many as fit into MAX_LIVE_BYTES when all `models` run on them.
+    """The samples of `choose`, in its pieces."""
+    chosen, piece = choose(models, data, samples, seed)
+    return list(chosen.batches(piece))
 
-    They come in pieces of the model's batch where that is fixed, and of PIECE otherwise.
+
+def choose(models: Sequence[Model], data: Data, samples: int, seed: int) -> tuple[Data, int]:
+    """(at most `samples` seeded samples, in their order; how many run together).
+
+    They are as many as fit into MAX_LIVE_BYTES when all `models` run on them. Pieces have the model's batch where that
+    is fixed, and PIECE samples otherwise.
     """
     afford = MAX_LIVE_BYTES // max(sum(map(peak_bytes, models)), 1)
     count = min(len(data), samples, max(int(afford), 1))
     first = models[0].graph.inputs[0].shape
     fixed = first[0] if first is not None and first.rank() and isinstance(first[0], int) else None
+    count -= count % fixed if fixed else 0
     chosen = data.take(np.sort(np.random.default_rng(seed).permutation(len(data))[:count]))
-    pieces = list(chosen.batches(fixed or PIECE))
-    return [piece for piece in pieces if fixed is None or len(next(iter(piece.values()))) == fixed]
+    return chosen, fixed or PIECE
 
 
 def normal_equations(

@@ -22,12 +22,12 @@ import numpy.typing as npt
 from ..analysis.channels import ChannelGroup, Channels
 from ..analysis.channels.shapes import with_shapes
 from ..data import Data
-from ..errors import UsageError
 from ..model.edit import weight
 from ..model.model import Model
 from .layers import Layer, consumer_layers
 from .least_squares import RIDGE
 from .sampling import normal_equations, pieces_of
+from .scoring.base import needed
 from .stages import StagedRun
 
 Floats = npt.NDArray[np.float64]
@@ -42,13 +42,7 @@ def surgeon(model: Model, channels: Channels, seed: int, data: Data | None) -> F
     Raises:
         UsageError: there is no data (code `needs-data`).
     """
-    if data is None:
-        raise UsageError(
-            "The pruning criterion 'obs' looks at activations: it needs data.",
-            code="needs-data",
-            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the criterion l2.",
-        )
-    problems = _problems(with_shapes(model), channels, data, seed)
+    problems = _problems(with_shapes(model), channels, needed(data, "obs"), seed)
     scores = np.full(channels.count, np.inf)
     whole = channels.macs()
     for group in channels.prunable:
