@@ -1,0 +1,30 @@
+"""Training on ONNX: gradients by torch (the extra `train`).
+
+    from prunus.compiler.training import TorchGraph
+
+Torch is imported with the first name that is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import missing_extra
+
+if TYPE_CHECKING:
+    from .function import TorchGraph
+
+_HOMES = {"TorchGraph": "function"}
+
+__all__ = ["TorchGraph"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import_module("torch")
+    except ImportError as error:
+        raise missing_extra("torch", "train") from error
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
