@@ -148,7 +148,9 @@ def test_layers_with_every_kernel(layer, density, pool):
     """Sizes beyond one vector, one strip and one group of channels in every direction."""
     graph, feeds = layer_graph(layer, density)
     expected = ops.run(graph, feeds)
-    usable = [info.name for info in kernels.kernel_table() if info.usable and info.family in ("conv", "depthwise")]
+    usable = [
+        info.name for info in kernels.kernel_table() if info.usable and info.family in ("conv", "rows", "depthwise")
+    ]
     for kernel in usable:
         network = planned(graph, batch_of(feeds), kernel=kernel)
         assert_equal(network.run(arrays(graph, feeds)), graph, expected)

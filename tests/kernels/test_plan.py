@@ -48,13 +48,24 @@ def test_a_planned_convolution_is_the_function(options, isa):
 
 
 @pytest.mark.parametrize(
-    "kernel", [info.name for info in kernels.kernel_table() if info.family == "conv" and info.usable]
+    "kernel", [info.name for info in kernels.kernel_table() if info.family in ("conv", "rows") and info.usable]
 )
 def test_a_named_kernel_is_used(kernel):
     x, layer = random_x(), conv_layer()
     plan = Plan.conv2d(*layer, x_shape=x.shape, kernel=kernel)
     assert kernel in {step["kernel"] for step in plan.describe()["steps"]}
     np.testing.assert_array_equal(plan.run(x), kernels.conv2d(x, *layer))
+
+
+def test_kernels_of_rows_step_over_pixels_and_others_need_phases():
+    x, layer = random_x((2, 8, 13, 11)), conv_layer()
+    expected = kernels.conv2d(x, *layer, strides=(2, 2), pads=(1, 1, 1, 1))
+    for kernel, phases in {"generic_rows16x4": 0, "generic_4x4": 1}.items():
+        plan = Plan.conv2d(*layer, x_shape=x.shape, strides=(2, 2), pads=(1, 1, 1, 1), kernel=kernel)
+        steps = plan.describe()["steps"]
+        assert [step["kind"] for step in steps].count("phases") == phases
+        assert kernel in {step["kernel"] for step in steps}
+        np.testing.assert_array_equal(plan.run(x), expected)
 
 
 @pytest.mark.parametrize("rows", [1, 5])

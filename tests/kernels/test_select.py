@@ -73,7 +73,7 @@ def test_candidates_are_sorted_and_the_first_is_the_choice(out, channels, size, 
 
 
 def test_every_usable_kernel_is_a_candidate():
-    usable = {info.name for info in kernels.kernel_table() if info.usable and info.family == "conv"}
+    usable = {info.name for info in kernels.kernel_table() if info.usable and info.family in ("conv", "rows")}
     assert {c.kernel for c in predict(*CONV).candidates} == usable
     for name in usable:
         only = predict(*CONV, kernel=name)

@@ -138,6 +138,22 @@ def test_avx512vnni_tiles_stay_in_registers(compiler: str) -> None:
         assert sum("%zmm" in i.operands for i in loop) == blocks * (4 * vectors + vectors + 4)
 
 
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_avx512vnni_tiles_of_rows_stay_in_registers(compiler: str) -> None:
+    functions = built(compiler, "avx512vnni", "rows.cc").functions
+    sizes = {tuple(map(int, m.groups())): code for name, code in functions.items()
+             if (m := re.search(r"run_tile<(\d), (\d), (\d)>", name))}  # fmt: skip
+    assert {(1, 7, 4), (2, 7, 2), (1, 4, 6), (2, 5, 2)} <= sizes.keys()
+    for (vectors, columns, segments), code in sizes.items():
+        pixels = columns * segments
+        loop = max(inner_loops(code), key=lambda loop: count(loop, "vpdpbusd"))
+        blocks, rest = divmod(count(loop, "vpdpbusd"), vectors * pixels)  # clang may take two blocks at once
+        assert blocks >= 1 and rest == 0
+        # per block one load of each vector of weights, one broadcast of each pixel, and nothing else in a zmm register
+        assert count(loop, "vpbroadcastd") == blocks * pixels
+        assert sum("%zmm" in i.operands for i in loop) == blocks * (vectors * pixels + pixels + vectors)
+
+
 def test_amx_steps_are_loads_and_products() -> None:
     functions = built("g++", "amx", "conv.cc").functions
     code = next(code for name, code in functions.items() if "FloatScale, 2>::run" in name)
@@ -175,7 +191,9 @@ def test_amx_configures_and_releases_tiles() -> None:
 @pytest.mark.parametrize("isa", sorted(ISA_FLAGS))
 def test_nothing_is_left_for_the_linker_to_share(isa: str) -> None:
     """A weak symbol might be chosen for callers on machines that lack the instructions."""
-    assert built("g++", isa, "conv.cc").weak_symbols == []
+    for file in ("conv.cc", "rows.cc"):
+        if (KERNELS / "src" / isa / file).exists():
+            assert built("g++", isa, file).weak_symbols == []
 
 
 def test_a_spill_would_be_seen() -> None:
