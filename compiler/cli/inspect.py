@@ -144,11 +144,28 @@ def _variants(
         context = Context(formats=formats, options=Options(sparsity=share))
         small = Pipeline.default(last="prune_channels").run(model, context).model
         work = with_activation_density(workload(small), small, load_data(data, small)) if data else workload(small)
-        works[label] = quantized_like(work, formats)
+        works[label] = _named(quantized_like(work, formats), small)
     if other is not None:
         work = workload(other)
-        works["against"] = with_activation_density(work, other, load_data(data, other)) if data else work
+        work = with_activation_density(work, other, load_data(data, other)) if data else work
+        works["against"] = _named(work, other)
     return works
+
+
+def _named(work: Workload, model: Model) -> Workload:
+    """The layers under their place and the user's own names, fit to be shown; places keep equal names apart."""
+    from dataclasses import replace
+
+    names = {layer.name: f"{i}: {model.shown(layer.origin)}" for i, layer in enumerate(work.layers, 1)}
+    layers = (
+        replace(
+            layer,
+            name=names[layer.name],
+            producers=None if layer.producers is None else tuple(names.get(each, each) for each in layer.producers),
+        )
+        for layer in work.layers
+    )
+    return replace(work, layers=tuple(layers))
 
 
 def _study(

@@ -66,15 +66,20 @@ class AsicTarget:
 
     def formats(self, device: Device) -> Formats:
         """int8 with 31-bit fixed-point multipliers: what accelerators' requantization units take."""
+        skipping = architecture_of(device).array.skipping
+        block = "a dense array skips no zeros, so only whole channels save work"
+        if skipping.block is not None:
+            block = f"the array skips blocks of {skipping.block[0]} output and {skipping.block[1]} input channels"
         return Formats(
             scheme="fixed",
             requant_bits=31,
             channel_multiple=1,
+            block=skipping.block,
             softmax="host",
             reasons={
                 "scheme": "a requantization unit multiplies by an integer and shifts; it has no floating point",
                 "per_channel": "one multiplier per output channel is what edge NPUs provide",
-                "block": "a dense systolic array skips no zeros, so only whole channels save work",
+                "block": block,
                 "softmax": "a terminal softmax runs on the host",
             },
         )

@@ -81,8 +81,9 @@ def _money(costs: dict[str, Quantity], architecture: Architecture) -> dict[str, 
 
 
 def _cycles(runs: Sequence[LayerRun], architecture: Architecture) -> Quantity:
-    bandwidth = architecture.dram.bandwidth
-    slower = bandwidth.value / bandwidth.low if bandwidth.low else 1.0
+    slower = 1.0  # what DRAM takes at its low end
+    for each in (architecture.dram.bandwidth, architecture.dram.efficiency):
+        slower *= each.value / each.low if each.low else 1.0
     high = 0.0
     for run in runs:
         cost = run.cost

@@ -1,6 +1,7 @@
 """A study of networks on an architecture: costs side by side, an exploration, and files to keep.
 
-Writes `study.json`, `layers.csv`, `sweep.csv` (with a sweep) and `report.html`.
+Writes `study.json`, `layers.csv`, `sweep.csv` (with a sweep), `report.html`, and in `exports/` the same chip and layers
+for Timeloop and SCALE-Sim.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from ...compiler.output import as_json, write_text
 from ...compiler.quantity import Estimate, Quantity
 from ...compiler.report.html import si, title
 from ...compiler.report.plots import Bar, bar_chart
-from .architecture import Architecture
+from .architecture import Architecture, Systolic
 from .architecture_file import coefficients
 from .compare import gain
+from .exchange import scalesim
+from .exchange.timeloop import write_timeloop
 from .model import summarise
 from .network import LayerRun, run_network
 from .plots import Dot, roofline, scatter, stacked
@@ -51,8 +54,23 @@ def write_study(
     write_text(out / "layers.csv", _layers_csv(runs))
     if points:
         write_text(out / "sweep.csv", _sweep_csv(points, set(front)))
+    (out / "exports").mkdir()
+    for name, text in exports(list(works.values())[-1], architecture).items():
+        write_text(out / "exports" / name, text)
     write_text(out / "report.html", _page(architecture, runs, estimates, words, points, front))
     return data
+
+
+def exports(work: Workload, architecture: Architecture) -> dict[str, str]:
+    """File name -> text: the chip for Timeloop v4; for SCALE-Sim the layers, and the chip where it can be said."""
+    array = architecture.array
+    files = {
+        "timeloop.yaml": write_timeloop(architecture),
+        "scalesim_topology.csv": scalesim.write_topology(work),
+    }
+    if isinstance(array, Systolic) and array.dataflow != "best":
+        files["scalesim.cfg"] = scalesim.write_cfg(architecture)
+    return files
 
 
 def _words(runs: Mapping[str, Sequence[LayerRun]]) -> list[str]:

@@ -133,7 +133,8 @@ def topology_row(name: str, problem: Problem) -> str:
     height = (problem.p - 1) * problem.stride_h + problem.r
     width = (problem.q - 1) * problem.stride_h + problem.s
     sizes = (height, width, problem.r, problem.s, problem.c, problem.k, problem.stride_h)
-    return f"{name}, {', '.join(map(str, sizes))},"
+    plain = "".join(char if char.isalnum() or char in "._-" else "_" for char in name)
+    return f"{plain}, {', '.join(map(str, sizes))},"
 
 
 def write_layout(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ TPU_LIKE: dict[str, Any] = {
     },
     "operational_array": {"unit_energy": 0.04, "dimensions": ["D1", "D2"], "sizes": [32, 32]},
 }  # fmt: skip
-# Energy at DRAM in pJ of layers whose breakdown the reference file lacks, from runs of ZigZag 3.9.1 with its own inputs.
+# Energy at DRAM in pJ where the reference file has no breakdown, from runs of ZigZag 3.9.1 with its own inputs.
 DRAM_PJ = {
     "rn50_conv1": {"I": 13171200.0, "W": 823200.0, "O": 75264000.0},
     "rn50_res2a_1x1a": {"I": 17561600.0, "W": 358400.0, "O": 18816000.0},

@@ -94,8 +94,9 @@ def test_a_study_writes_what_it_promises_twice_the_same(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         target.study(works, device, tmp_path / name, "rows=8|16|32,glb=64|256")
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == ["layers.csv", "report.html", "study.json", "sweep.csv"]
+    files = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*.*"))
+    exports = ["exports/scalesim.cfg", "exports/scalesim_topology.csv", "exports/timeloop.yaml"]
+    assert files == [*exports, "layers.csv", "report.html", "study.json", "sweep.csv"]
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     page = (tmp_path / "a/report.html").read_text()
