@@ -69,7 +69,7 @@ static int fits(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t
                 int64_t dilation) {
   if (in < 1 || out < 1 || kernel < 1 || stride < 1 || dilation < 1 || before < 0 || after < 0) return 0;
   int64_t room = in + before + after - dilation * (kernel - 1) - 1;
-  return room >= 0 && room / stride + 1 == out;
+  return room >= 0 && (out - 1) * stride <= room && room < out * stride; /* room / stride + 1 == out */
 }
 
 prunus_status prunus_i_check_window(const prunus_window *v, int32_t in_h, int32_t in_w, int32_t out_h, int32_t out_w) {

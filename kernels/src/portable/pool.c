@@ -5,10 +5,12 @@ typedef struct range {
   int32_t low, high;
 } range;
 
-/* The taps k of a window dimension whose input position first + k * dilation lies inside of [0, size). */
+/* The taps k of a window dimension whose input position first + k * dilation lies inside of [0, size). The argument check
+ * bounds -first by a pad, so that 32 bits hold what is divided: cores without a 64-bit division need no function for it. */
 static range inside(int64_t first, int32_t kernel, int32_t dilation, int32_t size) {
-  int64_t low = first < 0 ? (-first + dilation - 1) / dilation : 0;
-  int64_t high = first < size ? (size - 1 - first) / dilation + 1 : 0;
+  const uint32_t step = (uint32_t)dilation;
+  int64_t low = first < 0 ? ((uint32_t)-first + step - 1) / step : 0;
+  int64_t high = first < size ? (uint32_t)(size - 1 - first) / step + 1 : 0;
   return (range){(int32_t)(low < kernel ? low : kernel), (int32_t)(high < kernel ? high : kernel)};
 }
 
