@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..analysis.channels import Channels
-from ..analysis.channels.groups import GroupPatch, IndexPatch, Mask, Patch, ShapePatch, SlicePatch, SplitPatch, kept
+from ..analysis.channels.groups import CountPatch, IndexPatch, Mask, Patch, ShapePatch, SlicePatch, SplitPatch, kept
 from ..analysis.channels.trace import key
 from ..errors import PrunusError
 from ..model.edit import fresh_name, infer_shapes, make_initializer, replace_initializer, set_weight, weight
@@ -60,8 +60,8 @@ def _check(channels: Channels, removed: Mask) -> None:
 
 def _apply(patch: Patch, graph: ir.Graph, node: ir.Node, removed: Mask) -> None:
     match patch:
-        case GroupPatch(units=units):
-            node.attributes["group"] = ir.AttrInt64("group", int(kept(units, removed).sum()))
+        case CountPatch(attribute=attribute, units=units):
+            node.attributes[attribute] = ir.AttrInt64(attribute, int(kept(units, removed).sum()))
         case ShapePatch(index=index, dims=dims):
             entries = _constant(node, index).copy()
             for position, dim in enumerate(dims):

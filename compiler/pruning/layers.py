@@ -126,14 +126,14 @@ def changed_layers(pruned: Model, channels: Channels, removed: Mask) -> tuple[li
     """
     gone = {source for source, units in channels.units.items() if not kept(units, removed).all()}
     consumers = {(m.initializer, m.axis) for group in channels.groups for m in group.members if m.role == "consumer"}
-    lossy = gone & consumers
+    lossy = {name for name, _ in gone & consumers}
     positions = {key(node): position for position, node in enumerate(pruned.graph)}
     changed: set[str] = set()
     layers: list[Layer] = []
     unfit: list[Unfit] = []
     for position, node in enumerate(pruned.graph):
         names = [value.name or "" for value in node.inputs if value is not None]
-        if not any(name in changed or (name, axis) in lossy for name in names for axis in (0, 1)):
+        if not any(name in changed or name in lossy for name in names):
             continue
         changed.update(output.name or "" for output in node.outputs)
         if node.op_type in _PRODUCTS:

@@ -277,6 +277,111 @@ def sequence() -> Model:
     )
 
 
+def recurrent_stack(op_type: str = "LSTM", gates: int = 4, options: str = "") -> Model:
+    """Two recurrent layers over seven steps, the second in both directions; the last states go to the output."""
+    return net(
+        f"""t = Transpose<perm = [1,0,2]>(x)  a, ah = {op_type}<hidden_size = 8{options}>(t, w1, r1, b1)
+            c = Squeeze(a, one)  d, dh = {op_type}<hidden_size = 6, direction = "bidirectional"{options}>(c, w2, r2, b2)
+            e = Transpose<perm = [2,0,1,3]>(d)  f = Reshape(e, flat)  g = MatMul(f, w3)  h = Relu(g)
+            k = Transpose<perm = [1,0,2]>(dh)  l = Reshape(k, state)  m = ReduceMax<keepdims = 0>(h, one)
+            n = Gemm<transB = 1>(l, w4)  o = Gemm(m, w5)  y = Add(n, o)""",
+        {
+            "w1": (1, 8 * gates, 6), "r1": (1, 8 * gates, 8), "b1": (1, 16 * gates), "one": ints(1),
+            "w2": (2, 6 * gates, 8), "r2": (2, 6 * gates, 6), "b2": (2, 12 * gates), "flat": ints(-1, 7, 12),
+            "w3": (12, 10), "state": ints(-1, 12), "w4": (5, 12), "w5": (10, 5),
+        },
+        x="float[N,7,6] x",
+    )  # fmt: skip
+
+
+def peepholes() -> Model:
+    """An LSTM with everything: initial states that a layer computes, peepholes, a cell state that is read."""
+    return net(
+        """t = Transpose<perm = [1,0,2]>(x)  z = Gather<axis = 1>(x, zero)  h0 = MatMul(z, wh)
+           h1 = Unsqueeze(h0, zeros)  c0 = MatMul(z, wc)  c1 = Unsqueeze(c0, zeros)
+           a, ah, ac = LSTM<hidden_size = 8>(t, w1, r1, b1, , h1, c1, p1)  b = Squeeze(ac, zeros)  d = MatMul(b, w2)
+           e = Squeeze(ah, zeros)  f = MatMul(e, w3)  y = Add(d, f)""",
+        {
+            "zero": np.array(0), "wh": (6, 8), "zeros": ints(0), "wc": (6, 8), "w1": (1, 32, 6), "r1": (1, 32, 8),
+            "b1": (1, 64), "p1": (1, 24), "w2": (8, 5), "w3": (8, 5),
+        },
+        x="float[N,7,6] x",
+    )  # fmt: skip
+
+
+def einsum_attention() -> Model:
+    """Attention with two heads as einsums: four-dimensional weights, no reshape anywhere."""
+    return net(
+        """q = Einsum<equation = "nld,dhk->nhlk">(x, wq)  k = Einsum<equation = "nld,dhk->nhlk">(x, wk)
+           v = Einsum<equation = "nld,dhk->nhlk">(x, wv)  s0 = Einsum<equation = "bhqd,bhkd->bhqk">(q, k)
+           s = Softmax(s0)  o0 = Einsum<equation = "bhqk,bhkd->bqhd">(s, v)
+           o = Einsum<equation = "bqhd,hdm->bqm">(o0, wo)  r = Relu(o)  t = Einsum<equation = "...m,mc">(r, wt)
+           y = ReduceMax<keepdims = 0>(t, one)""",
+        {
+            "wq": (6, 2, 8), "wk": (6, 2, 8), "wv": (6, 2, 8), "wo": (2, 8, 10), "wt": (10, 5), "one": ints(1),
+        },
+        x="float[N,7,6] x",
+    )  # fmt: skip
+
+
+def tied_embedding() -> Model:
+    """A language model's head: the table that looks words up also scores them, transposed."""
+    return net(
+        """e = Gather(table, x)  a = MatMul(e, w1)  c = Gelu(a)  d = MatMul(c, w2)  g = Add(d, e)
+           back = Transpose<perm = [1,0]>(table)  s = MatMul(g, back)  y = ReduceMax<keepdims = 0>(s, one)""",
+        {"table": (5, 12), "w1": (12, 16), "w2": (16, 12), "one": ints(1)},
+        x="int64[N,7] x",
+    )
+
+
+def tied_autoencoder() -> Model:
+    """The decoder is the encoder's transpose; the outermost width is that of the input."""
+    return net(
+        """a = Gemm<transB = 1>(x, w1, b1)  c = Relu(a)  d = Gemm<transB = 1>(c, w2, b2)  e = Relu(d)
+           g = Gemm(e, w2, b3)  h = Relu(g)  y = Gemm(h, w1)""",
+        {"w1": (12, 5), "b1": (12,), "w2": (7, 12), "b2": (7,), "b3": (12,)},
+        x="float[N,5] x",
+    )
+
+
+def siamese() -> Model:
+    """Two branches with the same weights; their difference decides."""
+    return net(
+        f"""xa, xb = Split<axis = 2, num_outputs = 2>(x)  a1 = Conv(xa, w1, b1)  a2 = Relu(a1)  a3 = Conv(a2, w2)
+            c1 = Conv(xb, w1, b1)  c2 = Relu(c1)  c3 = Conv(c2, w2)  h = Sub(a3, c3)  {HEAD}""",
+        {"w1": (8, 3, 1, 1), "b1": (8,), "w2": (6, 8, 3, 3), **_head(6)},
+    )
+
+
+def quantized_residual() -> Model:
+    """QDQ as tools write it: per-channel weights and int32 biases, depthwise, a residual addition, a Gemm."""
+    rng = np.random.default_rng(2)
+
+    def codes(*shape: int) -> np.ndarray:
+        return rng.integers(-127, 127, shape, dtype=np.int8)
+
+    def scales(count: int) -> np.ndarray:
+        return np.linspace(0.005, 0.02, count, dtype=np.float32)
+
+    def requantized(value: str) -> str:
+        return f"{value}q = QuantizeLinear({value}, sa, za)  {value}d = DequantizeLinear({value}q, sa, za)  "
+
+    return net(
+        f"""{requantized("x")}  w1f = DequantizeLinear<axis = 0>(w1, s1, z1)
+            b1f = DequantizeLinear<axis = 0>(b1, sb1)  a = Conv(xd, w1f, b1f)  {requantized("a")}
+            w2f = DequantizeLinear<axis = 0>(w2, s2)  c = Conv<group = 8, pads = [1,1,1,1]>(ad, w2f)  r = Relu(c)
+            {requantized("r")}  w3f = DequantizeLinear<axis = 0>(w3, s3)  d = Conv(rd, w3f)  {requantized("d")}
+            e = Add(dd, ad)  {requantized("e")}  p = GlobalAveragePool(ed)  f = Flatten(p)
+            w4f = DequantizeLinear<axis = 1>(w4, s4)  y = Gemm(f, w4f)""",
+        {
+            "sa": np.float32(0.05), "za": np.int8(3), "w1": codes(8, 3, 3, 3), "s1": scales(8),
+            "z1": np.zeros(8, np.int8), "b1": rng.integers(-500, 500, 8, dtype=np.int32), "sb1": scales(8) / 20,
+            "w2": codes(8, 1, 3, 3), "s2": scales(8), "w3": codes(8, 8, 1, 1), "s3": scales(8), "w4": codes(8, 5),
+            "s4": scales(5),
+        },
+    )  # fmt: skip
+
+
 NETS: dict[str, Callable[[], Model]] = {
     "chain": chain,
     "residual": residual,
@@ -299,4 +404,14 @@ NETS: dict[str, Callable[[], Model]] = {
     "free_batch": free_batch,
     "embedding": embedding,
     "sequence": sequence,
+    "lstm": recurrent_stack,
+    "gru": lambda: recurrent_stack("GRU", 3),
+    "gru_reset": lambda: recurrent_stack("GRU", 3, ", linear_before_reset = 1"),
+    "rnn": lambda: recurrent_stack("RNN", 1),
+    "peepholes": peepholes,
+    "einsum_attention": einsum_attention,
+    "tied_embedding": tied_embedding,
+    "tied_autoencoder": tied_autoencoder,
+    "siamese": siamese,
+    "quantized_residual": quantized_residual,
 }

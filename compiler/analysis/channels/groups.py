@@ -51,10 +51,11 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class GroupPatch:
-    """Attribute `group` of a depthwise convolution: the number of input channels that stay."""
+class CountPatch:
+    """An attribute that is the number of units that stay: `group` of a depthwise convolution, `hidden_size`."""
 
     node: str
+    attribute: str
     units: Units
 
 
@@ -94,7 +95,7 @@ class IndexPatch:
     units: Units
 
 
-Patch = GroupPatch | ShapePatch | SplitPatch | SlicePatch | IndexPatch
+Patch = CountPatch | ShapePatch | SplitPatch | SlicePatch | IndexPatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from pruning_nets import HEAD, NETS, ints, net
 from prunus.compiler.analysis.channels import REASONS, ChannelGroup, Channels, channel_groups
 from prunus.compiler.analysis.channels.labels import components
 from prunus.compiler.analysis.channels.rules import RULES
+from prunus.compiler.analysis.channels.rules.einsum import parse_equation
 from prunus.compiler.analysis.channels.rules.layout import factor_blocks
 from prunus.compiler.model.load import load_proto
 from prunus.compiler.model.model import Model
@@ -81,6 +82,68 @@ def test_quantization_parameters_follow_their_axis() -> None:
     assert {("w1", 0, "producer"), ("s1", 0, "follower"), ("z1", 0, "follower"), ("w2", 1, "consumer")} <= roles(group)
 
 
+def test_gates_and_directions_of_a_recurrent_layer_lose_the_same_units() -> None:
+    channels = channel_groups(NETS["lstm"]())
+    group = group_of(channels, "r2", 2)
+    both = {("w2", 1, "producer"), ("r2", 1, "producer"), ("r2", 2, "consumer"), ("b2", 1, "follower")}
+    assert roles(group) >= both | {("w3", 0, "consumer"), ("w4", 1, "consumer")}
+    units = group.units.tolist()
+    assert channels.units["w2", 1].reshape(4, 6).tolist() == [units] * 4
+    assert channels.units["b2", 1].reshape(8, 6).tolist() == [units] * 8
+    assert channels.units["w3", 0].reshape(2, 6).tolist() == [units] * 2  # both directions, side by side
+
+
+def test_an_initial_state_and_peepholes_follow_the_hidden_units() -> None:
+    group = group_of(channel_groups(NETS["peepholes"]()), "r1", 2)
+    assert roles(group) >= {("wh", 1, "producer"), ("wc", 1, "producer"), ("p1", 1, "follower"), ("w2", 0, "consumer")}
+
+
+def test_macs_of_a_recurrent_layer() -> None:
+    """Seven steps of 4 * 8 * (6 + 8), then two directions of 4 * 6 * (8 + 6), and three products."""
+    assert channel_groups(NETS["lstm"]()).macs() == 7 * (448 + 2 * 336) + 7 * 12 * 10 + 12 * 5 + 10 * 5
+
+
+def test_letters_of_an_einsum_are_channels() -> None:
+    channels = channel_groups(NETS["einsum_attention"]())
+    heads, keys = group_of(channels, "wq", 1), group_of(channels, "wq", 2)
+    assert heads == group_of(channels, "wv", 1) == group_of(channels, "wo", 0)  # whole heads
+    assert keys == group_of(channels, "wk", 2) and keys != group_of(channels, "wv", 2)
+    assert group_of(channels, "wt", 0) == group_of(channels, "wo", 2)
+
+
+@pytest.mark.parametrize(
+    ("equation", "ranks", "terms", "result"),
+    [
+        ("ij, jk -> ik", (2, 2), [["i", "j"], ["j", "k"]], ["i", "k"]),
+        ("jb,ba", (2, 2), [["j", "b"], ["b", "a"]], ["a", "j"]),
+        ("...i,ij->...j", (3, 2), [["…2", "…1", "i"], ["i", "j"]], ["…2", "…1", "j"]),
+        ("...ij,...jk", (4, 3), [["…2", "…1", "i", "j"], ["…1", "j", "k"]], ["…2", "…1", "i", "k"]),
+        ("i->", (1,), [["i"]], []),
+    ],
+)
+def test_equations_of_einsums(equation, ranks, terms, result) -> None:
+    assert parse_equation(equation, ranks) == (terms, result)
+
+
+@pytest.mark.parametrize(
+    ("code", "layers"),
+    [
+        ("unsupported-form", 'a = MatMul(x, w1)  d = Einsum<equation = "nii->ni">(a)  y = MatMul(d, w2)'),
+        ("reduced-axis", 'a = MatMul(x, w1)  d = Einsum<equation = "nij->ni">(a)  y = MatMul(d, w2)'),
+    ],
+)
+def test_einsums_that_mix_or_reduce_channels_are_pinned(code: str, layers: str) -> None:
+    channels = channel_groups(net(layers, {"w1": (6, 8), "w2": (8, 5)}, x="float[N,8,6] x"))
+    pin = group_of(channels, "w1", 1).pinned_because
+    assert pin is not None and pin.code == code
+
+
+def test_a_table_that_is_looked_up_and_multiplied_by_is_one_group() -> None:
+    group = group_of(channel_groups(NETS["tied_embedding"]()), "table", 1)
+    tied = {("table", 1, "producer"), ("table", 1, "consumer"), ("w1", 0, "consumer"), ("w2", 1, "producer")}
+    assert roles(group) == tied
+
+
 CONV = "a = Conv(x, w1)"
 AFTER = "h = Conv(c, w2)  " + HEAD
 WEIGHTS = {"w1": (8, 3, 1, 1), "w2": (6, 8, 1, 1), "wy": (5, 6), "by": (5,)}
@@ -90,7 +153,7 @@ CASES = {
     "reduced-axis": ("m = ReduceMean(a, axes)  c = Mul(a, m)", {"axes": ints(1)}, "n0001"),
     "ranked-axis": ("c = Hardmax<axis = 1>(a)", {}, "n0001"),
     "cumulative-axis": ("c = CumSum(a, axis)", {"axis": np.array(1)}, "n0001"),
-    "unknown-op": ('c = Einsum<equation = "nchw->nchw">(a)', {}, "n0001"),
+    "unknown-op": ("c = Trilu(a)", {}, "n0001"),
     "layout-mismatch": (
         "d = Reshape(a, odd)  c = Reshape(d, even)",
         {"odd": ints(0, 16, 4, 8), "even": ints(0, 8, 8, 8)},

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 from ..trace import Rule
 from .across import across_axis, batch_normalization, instance_normalization, layer_normalization, lrn, reduce
+from .einsum import einsum
 from .elementwise import broadcast, dropout, quantize, unary
 from .layout import depth_to_space, flatten, reshape, space_to_depth, squeeze, transpose, unsqueeze
 from .linear import conv, conv_transpose, gemm, matmul
 from .positions import concat, expand, gather, slice_, split, tile
+from .recurrent import recurrent
 from .spatial import pad, pool, resize
 from .unknown import shape_of, unknown
 
@@ -54,6 +56,8 @@ RULES: Mapping[str, Rule] = {
     "ConvTranspose": conv_transpose,
     "Gemm": gemm,
     "MatMul": matmul,
+    "Einsum": einsum,
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
     "QuantizeLinear": quantize,
     "DequantizeLinear": quantize,
     "Concat": concat,

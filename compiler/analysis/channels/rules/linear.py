@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ..groups import GroupPatch
+from ..groups import CountPatch
 from ..labels import Dim, Dims
 from ..trace import Trace, attribute, computed, key, label
 from .elementwise import tie_aligned
@@ -84,7 +84,7 @@ def _product_dims(trace: Trace, node: ir.Node, rows: Dim, columns: Dim, inner: D
 
 def _depthwise(trace: Trace, node: ir.Node, channels: Dim, multiplier: int) -> Dim:
     """The outputs of a depthwise convolution: `multiplier` for each input channel, side by side."""
-    trace.patch(GroupPatch(key(node), trace.labels(channels)))
+    trace.patch(CountPatch(key(node), "group", trace.labels(channels)))
     return channels.take(np.repeat(np.arange(channels.size), multiplier))
 
 
