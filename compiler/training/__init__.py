@@ -1,6 +1,8 @@
-"""Training on ONNX: gradients by torch (the extra `train`).
+"""Training on ONNX: gradients, fine-tuning and distillation, by torch (the extra `train`).
 
-    from prunus.compiler.training import TorchGraph
+    from prunus.compiler.training import Tuning, fine_tune
+
+    tuned = fine_tune(pruned, data, Tuning(epochs=10), teacher=original)
 
 Torch is imported with the first name that is asked for.
 """
@@ -14,10 +16,12 @@ from ..errors import missing_extra
 
 if TYPE_CHECKING:
     from .function import TorchGraph
+    from .trainer import fine_tune
+    from .tuning import Tuned, Tuning
 
-_HOMES = {"TorchGraph": "function"}
+_HOMES = {"TorchGraph": "function", "Tuned": "tuning", "Tuning": "tuning", "fine_tune": "trainer"}
 
-__all__ = ["TorchGraph"]
+__all__ = ["TorchGraph", "Tuned", "Tuning", "fine_tune"]
 
 
 def __getattr__(name: str) -> Any:

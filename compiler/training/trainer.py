@@ -1,0 +1,236 @@
+"""Fine-tuning and knowledge distillation on ONNX: what pruning took from the accuracy is learned back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..data import Data
+from ..errors import UsageError
+from ..model.match import dims
+from ..model.model import Model
+from ..target import Progress, no_progress
+from . import checkpoint as checkpoints
+from .checkpoint import Checkpoint
+from .function import TorchGraph
+from .objective import Objective, answers, choose_loss
+from .parameters import Mask, trainable, zero_masks
+from .rules.call import Tensor
+from .teacher import Teacher
+from .tuning import Tuned, Tuning
+
+Array = npt.NDArray[Any]
+
+
+def fine_tune(
+    model: Model,
+    data: Data,
+    tuning: Tuning = Tuning(),  # noqa: B008 (frozen)
+    *,
+    teacher: Model | None = None,
+    features: Mapping[str, str] | None = None,
+    freeze: Collection[str] = (),
+    masks: Mapping[str, Any] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress = no_progress,
+) -> Tuned:
+    """Trains a model's weights on labels, on a teacher's answers, or on both.
+
+    Adam (Kingma and Ba, 2015). Zeros that pruning made stay zeros. Everything random comes from `tuning.seed`: equal
+    arguments give equal bytes on one machine, whether or not the run was interrupted and resumed in between.
+
+    Args:
+        data: samples; labels where there are any.
+        teacher: the model as it was before pruning, or any other that takes the same samples.
+        features: values of the model -> values of the teacher (plain names) whose distance counts too.
+        freeze: weights or nodes that stay as they are; see `parameters.trainable`.
+        masks: where weights may be nonzero, by plain name, beside the zeros that they have.
+        checkpoint: a file that is written after every epoch; where it exists, the run goes on from it.
+
+    Raises:
+        UsageError: data, labels, teacher, masks or checkpoint do not fit, nothing is left to train
+            (`nothing-to-train`), or the loss is no number any more (`diverged`).
+        UnsupportedError: an operator has no gradient.
+    """
+    run = _Run(model, data, tuning, teacher, features or {}, freeze, masks or {})
+    resumed = 0
+    if checkpoint is not None:
+        resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
+    with _deterministic():
+        for epoch in range(resumed, tuning.epochs):
+            run.epoch(epoch, progress)
+            if checkpoint is not None:
+                checkpoints.write(checkpoint, run.state())
+    progress("Fine-tuning", 1.0)
+    return Tuned(run.graph.write_back(model), tuple(run.losses), run.names, str(run.graph.device), resumed)
+
+
+class _Run:
+    """One training run: everything that an epoch changes, and what stays the same."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        tuning: Tuning,
+        teacher: Model | None,
+        features: Mapping[str, str],
+        freeze: Collection[str],
+        masks: Mapping[str, Any],
+    ) -> None:
+        self.data, self.tuning = data, tuning
+        self.names = trainable(model, freeze)
+        self.batch = _batch_size(model, data, tuning)
+        self.graph = TorchGraph(model, device=_device(tuning.device))
+        for name, tensor in self.graph.parameters.items():
+            tensor.requires_grad_(name in self.names)
+        if not self.names:
+            raise UsageError("All weights are frozen: nothing is left to train.", code="nothing-to-train")
+        found = zero_masks(model, self.names, masks)
+        self.masks = {name: torch.from_numpy(mask).to(self.graph.device) for name, mask in found.items()}
+        guide = None
+        if teacher is not None:
+            guide = Teacher(model, teacher, data, answers(teacher, choose_loss(model, data, tuning)), features)
+        self.objective = Objective(model, data, guide, tuning)
+        self.weights = [self.graph.parameters[name] for name in self.names]
+        self.optimizer = torch.optim.AdamW(self.weights, tuning.learning_rate, weight_decay=tuning.weight_decay)
+        self.losses: list[float] = []
+        self.fingerprint = _fingerprint(model, data, tuning, teacher, features, self.names, found)
+        self._apply_masks()
+
+    def epoch(self, number: int, progress: Progress) -> None:
+        """One pass over the data in an order of its own; an incomplete batch at the end is left out."""
+        order = np.random.default_rng([self.tuning.seed, number]).permutation(len(self.data))
+        steps = len(self.data) // self.batch
+        total = steps * self.tuning.epochs
+        losses = []
+        for step in range(steps):
+            done = number * steps + step
+            progress("Fine-tuning", done / total)
+            rate = self.tuning.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+            losses.append(self._step(order[step * self.batch : (step + 1) * self.batch], rate))
+        self.losses.append(float(np.mean(losses)))
+
+    def _step(self, index: npt.NDArray[np.int64], rate: float) -> float:
+        arrays = {name: array[index] for name, array in self.data.inputs.items()}
+        feeds = {name: self.graph.tensor(array) for name, array in arrays.items()}
+        found = self.graph(feeds, fetch=self.objective.fetch, learning=self.tuning.batch_norm == "update")
+        loss: Tensor = self.objective(found, index, arrays)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UsageError(
+                "Training diverged: the loss is not a number any more.",
+                code="diverged",
+                why=f"It happened in epoch {len(self.losses) + 1} of {self.tuning.epochs}.",
+                hint="Lower the learning rate, and look for samples that are not finite.",
+            )
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._apply_masks()
+        return value
+
+    def _apply_masks(self) -> None:
+        with torch.no_grad():
+            for name, mask in self.masks.items():
+                self.graph.parameters[name].mul_(mask)
+
+    def state(self) -> Checkpoint:
+        """Weights, running statistics, and Adam's moments."""
+        arrays = {f"weight/{name}": tensor for name, tensor in zip(self.names, self.weights, strict=True)}
+        arrays |= {f"constant/{name}": value for name, value in self._statistics().items()}
+        for name, tensor in zip(self.names, self.weights, strict=True):
+            arrays |= {f"adam/{name}/{key}": value for key, value in self.optimizer.state.get(tensor, {}).items()}
+        return Checkpoint(
+            self.fingerprint,
+            tuple(self.losses),
+            {name: value.detach().cpu().numpy() for name, value in arrays.items()},
+        )
+
+    def resume(self, saved: Checkpoint | None) -> int:
+        """Takes over a saved state; the number of epochs that it has behind it."""
+        if saved is None:
+            return 0
+        with torch.no_grad():
+            for name, tensor in zip(self.names, self.weights, strict=True):
+                tensor.copy_(torch.from_numpy(saved.arrays[f"weight/{name}"]))
+                keys = [key for key in saved.arrays if key.startswith(f"adam/{name}/")]
+                self.optimizer.state[tensor] = {
+                    key.rpartition("/")[2]: torch.from_numpy(saved.arrays[key].copy()).to(
+                        "cpu" if key.endswith("/step") else tensor.device
+                    )
+                    for key in keys
+                }
+            for name, value in self._statistics().items():
+                value.copy_(torch.from_numpy(saved.arrays[f"constant/{name}"]))
+        self.losses = list(saved.losses)
+        return len(saved.losses)
+
+    def _statistics(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.graph.constants.items() if value.is_floating_point()}
+
+
+def _batch_size(model: Model, data: Data, tuning: Tuning) -> int:
+    """As asked, but what a model with a fixed batch takes, and no more than there is."""
+    sizes = {(dims(value) or (None,))[0] for value in model.graph.inputs if value.const_value is None}
+    fixed = [size for size in sizes if isinstance(size, int)]
+    batch = min(fixed) if fixed else min(tuning.batch, len(data))
+    if not 0 < batch <= len(data):
+        raise UsageError(
+            "There are too few samples to train on.",
+            code="too-few-samples",
+            where=data.source or None,
+            why=f"The model takes {batch} at a time; there are {len(data)}.",
+        )
+    return batch
+
+
+def _device(asked: str) -> torch.device:
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=asked).device
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a torch without that device
+        raise UsageError(f"torch has no device '{asked[:40]}'.", code="no-such-device", why=str(error)[:200]) from error
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Repeatable algorithms while training (what has none on a GPU warns), and the user's setting afterwards."""
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def _fingerprint(
+    model: Model,
+    data: Data,
+    tuning: Tuning,
+    teacher: Model | None,
+    features: Mapping[str, str],
+    names: tuple[str, ...],
+    masks: Mapping[str, Mask],
+) -> str:
+    parts: dict[str, bytes | str | Array] = {
+        "model": model.to_bytes(),
+        "tuning": repr(tuning),
+        "teacher": b"" if teacher is None else teacher.to_bytes(),
+        "features": repr(sorted(features.items())),
+        "names": repr(names),
+    }
+    parts |= {f"input/{name}": array for name, array in data.inputs.items()}
+    parts |= {f"mask/{name}": mask for name, mask in masks.items()}
+    if data.labels is not None:
+        parts["labels"] = data.labels
+    return checkpoints.fingerprint(parts)
