@@ -4,9 +4,11 @@ Three loops run over tiles: output positions, input channels, output channels. A
 not index stays where it is; every other loop fetches it again. So only the innermost loop matters:
 
     innermost    inputs fetched      weights fetched          outputs visited
-    positions    n_k times           once                     n_c times
+    positions    n_k times *         once                     n_c times
     channels     n_k times           n_positions times        once
     filters      once                n_positions times        n_c times
+
+* Tiles of whole rows that follow each other share rows, which stay in the buffer; elsewhere halos are fetched again.
 
 Time of a layer, with double buffering: the first tile must be there before the array starts, the last result leaves
 after it stopped, and in between the slowest of array, buffer port and DRAM decides:
@@ -179,8 +181,7 @@ class Searcher:
         tiles, none = self.tiles, np.zeros(len(self.tiles.layer))
         inputs, outputs, first, last = none, none, none, none
         if not residency.inputs:
-            stays = order == "filters" and "inputs" in self._keeps
-            inputs = tiles.input_bytes if stays else tiles.input_bytes_per_filter_tile
+            inputs = self._input_bytes(order)
             first = tiles.input_tile_bytes
         stays = order == "positions" and "weights" in self._keeps
         weights = self._compressed(tiles.weight_bytes if stays else tiles.weight_bytes_per_position_tile)
@@ -194,6 +195,14 @@ class Searcher:
         ramp = np.minimum((first + last) / self.port_bytes_per_cycle, dram)
         body = np.maximum(self._busy, dram - ramp) if self._doubled else self._busy + dram - ramp
         return Timing(np.ceil(ramp + body), dram, ramp, (inputs, weights, outputs))
+
+    def _input_bytes(self, order: Order) -> Floats:
+        """All inputs that cross DRAM."""
+        if "inputs" in self._keeps and order == "filters":
+            return self.tiles.input_bytes
+        if "inputs" in self._keeps and order == "positions":
+            return self.tiles.rolling_input_bytes_per_filter_tile
+        return self.tiles.input_bytes_per_filter_tile
 
     def _last_bytes(self) -> Floats:
         """What leaves after the array stopped: the last tile; of a spatial array that sums over all channels, whose

@@ -190,6 +190,14 @@ class Tiles:
         return self.input_bytes * self.nk
 
     @cached_property
+    def rolling_input_bytes_per_filter_tile(self) -> Floats:
+        """The same when tiles of whole rows follow each other: the rows that two tiles share stay in the buffer."""
+        rows = np.minimum(self.h, self.p * np.minimum(self.r, self.stride_h) + np.maximum(self.r - self.stride_h, 0))
+        once = self.g * self.c * rows * self._input_side("w", "tq", "s", "stride_w") * self.input_bits / 8.0
+        rolling: Floats = np.where(self.nq == 1, np.minimum(once, self.input_bytes), self.input_bytes) * self.nk
+        return rolling
+
+    @cached_property
     def whole_input_bytes(self) -> Floats:
         return self.g * self.c * self.h * self.w * self.input_bits / 8.0
 

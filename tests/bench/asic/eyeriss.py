@@ -30,6 +30,15 @@ ALEXNET: Mapping[str, tuple[int, int, int, int, int, int, float]] = {
     "CONV5": (2, 128, 192, 13, 3, 1, 0.776),
 }
 
+# The mapping that was measured: output rows of a strip, and images per pass (JSSC 2017, table of mapping parameters).
+MAPPING: Mapping[str, tuple[int, int]] = {
+    "CONV1": (7, 1),
+    "CONV2": (27, 1),
+    "CONV3": (13, 4),
+    "CONV4": (13, 4),
+    "CONV5": (13, 4),
+}
+
 
 def alexnet(name: str) -> Problem:
     """A layer for four images at 16 bit."""
@@ -50,10 +59,18 @@ def chip(clock_pj: float | None = None) -> Architecture:
     return parse_architecture(data, "eyeriss-v1")
 
 
+def _with_strips(tiles: Tiles, rows: int, columns: int) -> Tiles:
+    """Only the tiles of this many output rows and columns; channels stay free."""
+    kept = np.flatnonzero((tiles.tp == rows) & (tiles.tq == columns))
+    picked = (tiles.layer[kept], tiles.tp[kept], tiles.tq[kept], tiles.tc[kept], tiles.tk[kept])
+    return Tiles(tiles.problems, np.array([0, kept.size]), *picked)
+
+
 def run(name: str, architecture: Architecture) -> tuple[float, float, Found]:
     """Milliseconds, milliwatts of the chip without DRAM, and the mapping."""
     problem = alexnet(name)
-    searcher = Searcher(Tiles.of([problem]), architecture)
+    rows, images = MAPPING[name]
+    searcher = Searcher(_with_strips(Tiles.of([problem]), rows, images * problem.q // BATCH), architecture)
     found = searcher.search()[0]
     assert found is not None
     best = found.best
