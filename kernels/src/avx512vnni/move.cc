@@ -4,7 +4,6 @@
 #include "avx512vnni/unroll.h"
 #include "avx512vnni/vector.h"
 
-
 namespace prunus::generic {
 extern const VectorKernels vector_kernels;
 }
@@ -76,18 +75,19 @@ void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t p
   }
 }
 
-// Every second word; the second load ends with the last word that counts. Other strides are rare.
+// Every second word, rows of a few pixels without a loop: masked loads stop at the last word that counts. Other strides
+// are rare.
 void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels) {
-  std::size_t p = 0;
-  if (stride == 2) {
-    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
-    for (; p + kPixels <= pixels; p += kPixels) {
-      const Act *from = x + 2 * kQuad * p;
-      const __m512i low = _mm512_loadu_si512(from), high = _mm512_loadu_si512(from + (kPixels - 1) * kQuad);
-      _mm512_storeu_si512(y + kQuad * p, _mm512_permutex2var_epi32(low, index, high));
-    }
+  if (stride != 2) return generic::vector_kernels.stride(x, stride, y, pixels);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  for (std::size_t p = 0; p < pixels; p += kPixels) {
+    const std::size_t left = pixels - p, words = 2 * left - 1;
+    const Act *from = x + 2 * kQuad * p;
+    const __m512i low = _mm512_maskz_loadu_epi32(first(words), from);
+    const __mmask16 beyond = words > kPixels ? first(words - kPixels) : __mmask16{0};
+    const __m512i high = _mm512_maskz_loadu_epi32(beyond, from + kVectorBytes);
+    _mm512_mask_storeu_epi32(y + kQuad * p, first(left), _mm512_permutex2var_epi32(low, even, high));
   }
-  generic::vector_kernels.stride(x + std::ptrdiff_t{kQuad} * stride * p, stride, y + kQuad * p, pixels - p);
 }
 
 void transpose(const Act *x, std::ptrdiff_t x_row, std::int32_t rows, std::int32_t columns, Act *y,

@@ -94,6 +94,12 @@ class ImageToFlat final : public PlaneStep {
   }
 };
 
+// So many pixels of one value. Gaps between rows are a word or two: a call of memset would take longer.
+void fill_pixels(Act *to, std::int64_t pixels, Act value) {
+  const std::uint32_t word = 0x01010101u * static_cast<std::uint8_t>(value);
+  for (std::int64_t i = 0; i < pixels; ++i) std::memcpy(to + kQuad * i, &word, sizeof word);
+}
+
 class ImageToPhases final : public PlaneStep {
  public:
   ImageToPhases(std::int32_t x, std::int32_t y) : PlaneStep(x, y, false) {}
@@ -118,13 +124,13 @@ class ImageToPhases final : public PlaneStep {
     const std::int64_t pitch = y.geometry.pitch;
     std::int64_t filled = 0;  // pixels written so far
     for (std::int32_t row = 0; row < height; ++row) {
-      std::memset(to + kQuad * filled, y.fill, static_cast<std::size_t>(kQuad * (row * pitch - filled)));
+      fill_pixels(to + kQuad * filled, row * pitch - filled, y.fill);
       const Act *from = x + kQuad * ((std::int64_t{phase.row} + std::int64_t{row} * y.stride_h) * g.pitch + phase.column);
       kernels.stride(from, y.stride_w, to + kQuad * row * pitch, static_cast<std::size_t>(width));
       filled = row * pitch + width;
     }
     const std::int64_t end = std::int64_t{y.geometry.vectors()} * kPixels;
-    std::memset(to + kQuad * filled, y.fill, static_cast<std::size_t>(kQuad * (end - filled)));
+    fill_pixels(to + kQuad * filled, end - filled, y.fill);
   }
 };
 
