@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ..errors import UsageError
 from ..model.model import Model
 from .criteria import Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
+
+Scope = Literal["global", "layer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +43,20 @@ def select(
     structure: ChannelStructure | None = None,
     seed: int = 0,
     data: Data | None = None,
+    scope: Scope = "global",
+    scores: Scores | None = None,
 ) -> Selection:
     """The smallest removal, in order of importance, that saves at least `fraction` of the MACs.
 
-    One threshold on the importance holds for all groups; each group then loses as many units as lie below it and as
-    its structure allows, the least important first. So a layer of which much is dead weight loses much, another little.
+    Scope `global`: one threshold on the importance holds for all groups; each group then loses as many units as lie
+    below it and as its structure allows, the least important first. So a layer of which much is dead weight loses much,
+    another little. Scope `layer`: every group loses the same share of its units.
+
+    `scores` are those of the criterion, where they are known already; minus infinity is removed in any case.
 
     Raises:
-        UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), or the criterion is unknown or lacks data.
+        UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), the scope is unknown (`unknown-scope`), or the
+            criterion is unknown or lacks data.
     """
     if not 0 <= fraction < 1:
         raise UsageError(
@@ -55,7 +64,12 @@ def select(
             code="bad-sparsity",
             hint="Give a number from 0 (remove nothing) to just below 1.",
         )
-    scores = importance(model, channels, criterion, seed, data)
+    if scope not in ("global", "layer"):
+        raise UsageError(f"There is no pruning scope called '{scope}'.", code="unknown-scope", hint="global or layer")
+    if scores is None:
+        scores = importance(model, channels, criterion, seed, data)
+    if scope == "layer":
+        scores = _ranks(channels, scores)
     structure = structure or ChannelStructure()
     candidates = np.concatenate([scores[group.units] for group in channels.prunable] or [np.zeros(0)])
     thresholds = np.unique(candidates[np.isfinite(candidates)])
@@ -71,6 +85,15 @@ def select(
     removed = _below(channels, scores, structure, thresholds, low)
     after = channels.macs(removed)
     return Selection(removed, resolve(criterion, data), before, after, after <= budget)
+
+
+def _ranks(channels: Channels, scores: Scores) -> Scores:
+    """Scores that say which share of its group matters no more than a unit; infinite ones stay."""
+    ranks = scores.copy()
+    for group in channels.prunable:
+        order = np.argsort(scores[group.units], kind="stable")
+        ranks[group.units[order]] = np.arange(1, group.size + 1) / group.size
+    return np.where(np.isinf(scores), scores, ranks)
 
 
 def _below(channels: Channels, scores: Scores, structure: ChannelStructure, thresholds: Scores, count: int) -> Mask:

@@ -243,7 +243,10 @@ def test_refitting_keeps_zeros_and_the_given_models() -> None:
     assert error(model, refitted.model) < error(model, pruned)
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name not in ("quantized", "embedding")])
+UNFED = ("quantized", "quantized_residual", "embedding", "tied_embedding")  # no float weights, or no float input
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name not in UNFED])
 def test_every_kind_of_network_comes_closer_to_the_original(name: str) -> None:
     """On the samples themselves, the sum of the layers' errors never grows."""
     model = NETS[name]()
@@ -252,7 +255,7 @@ def test_every_kind_of_network_comes_closer_to_the_original(name: str) -> None:
     pruned = cut(model, channels, removed)
     data = Data(feeds_of(model, 64))
     refitted = reconstruct(model, pruned, channels, removed, data)
-    assert refitted.samples == 64
+    assert refitted.samples == (64 if refitted.fits else 0)
     assert all(fit.after <= fit.before * 1.001 + 1e-9 for fit in refitted.fits)
     assert {each.code for each in refitted.unfit} <= {"shared-weight", "unsupported-form"}
     run_model(refitted.model, feeds_of(model, 2))
