@@ -175,7 +175,7 @@ struct Cut {
 template <int kVectors>
 void run_group(const RowsArgs &args, const Cut &cut, const Output &output, std::int32_t group) {
   const Packed &weights = *args.weights;
-  const std::int32_t begin = weights.begin[group];
+  const std::int32_t begin = args.block_begin[group];
   const std::int32_t first_quad = group * kVectors * kVectorQuads;
   Tile tile{.x = {},
             .y = {},
@@ -183,7 +183,7 @@ void run_group(const RowsArgs &args, const Cut &cut, const Output &output, std::
             .y_plane = args.y_plane,
             .offset = weights.offset.data() + begin,
             .value = weights.value.data() + std::ptrdiff_t{begin} * kVectors * kVectorBytes,
-            .blocks = weights.begin[group + 1] - begin,
+            .blocks = args.block_end[group] - begin,
             .channel = first_quad * kQuad,
             .quads = args.y_quads - first_quad,
             .epilogue = args.epilogue,

@@ -102,7 +102,8 @@ struct ConvKernel {
 
 // Pixel (r, c) of the output reads block i at x + offset[i] + r * x_row + c * x_step: strides are steps, and x need not
 // have the pitch of y. Only pixels of the image are computed and written; the halo of y is the caller's. Weights are
-// packed as for ConvArgs.
+// packed as for ConvArgs, the blocks of a group in the order of the matrix: the caller may leave out the first and the
+// last ones, such as those that read nothing but zeros above and below an image.
 struct RowsArgs {
   const Act *x;  // 4 bytes of every block are readable at every pixel asked for
   Act *y;        // pixel (0, 0) of output quad 0
@@ -111,6 +112,7 @@ struct RowsArgs {
   std::int32_t y_quads;  // as in ConvArgs
   std::int32_t width;    // at least kRowsWidth
   const Packed *weights;
+  const std::int32_t *block_begin, *block_end;  // [groups] all blocks: weights->begin, and the same from 1 on
   const Epilogue *epilogue;
   std::int32_t group_begin, group_end;
   std::int32_t row_begin, row_end;

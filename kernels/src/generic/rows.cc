@@ -13,7 +13,7 @@ void rows_pixel(const RowsArgs &args, std::int32_t group, const Act *x, Act *y) 
   const Packed &packed = *args.weights;
   std::int32_t acc[kRows];
   std::copy_n(args.epilogue->bias + std::ptrdiff_t{group} * kRows, kRows, acc);
-  for (std::int32_t b = packed.begin[group]; b < packed.begin[group + 1]; ++b) {
+  for (std::int32_t b = args.block_begin[group]; b < args.block_end[group]; ++b) {
     const Act *quad = x + packed.offset[b];
     const std::int8_t *w = &packed.value[std::size_t{kRows} * kQuad * b];
     for (int r = 0; r < kRows; ++r)

@@ -12,6 +12,25 @@ namespace {
 constexpr std::int64_t kStripBytes = 192 * 1024;  // of inputs that the units of a strip share: a part of L2
 constexpr std::int64_t kUnitMacs = 1 << 20;       // about 10 us: what a unit should cost at least
 
+// Rows of the output for which the same taps count, and their blocks by group.
+struct Band {
+  std::int32_t row_begin, row_end;
+  std::vector<std::int32_t> block_begin, block_end;
+};
+
+// The first block of each group that belongs to `quad` of the matrix or a later one.
+std::vector<std::int32_t> first_blocks(const Packed &packed, const Matrix &matrix, std::int32_t quad) {
+  std::vector<std::int32_t> blocks;
+  for (std::int32_t g = 0; g < packed.groups; ++g) {
+    const auto group = static_cast<std::size_t>(g);
+    std::int32_t b = packed.begin[group];
+    for (std::int32_t k = 0; k < quad && b < packed.begin[group + 1]; ++k)
+      b += packed.offset[static_cast<std::size_t>(b)] == matrix.offset[k];
+    blocks.push_back(b);
+  }
+  return blocks;
+}
+
 // Lines are what strips are made of: vectors of 16 pixels, or rows of the image for kernels of rows.
 class ConvStep final : public Step {
  public:
@@ -32,6 +51,8 @@ class ConvStep final : public Step {
     packed_ = {};
     std::visit([&](const auto *kernel) { kernel->pack(matrix.view(), packed_); }, kernel_);
     cut(x, y);
+    bands_.clear();
+    if (by_rows()) cut_bands(matrix.view(), x.geometry.height, y.geometry.height);
   }
 
   std::unique_ptr<Step> copy() const override {
@@ -83,10 +104,15 @@ class ConvStep final : public Step {
   void run(const RowsKernel &kernel, const Memory &memory, const Part &part) const {
     const Value &x = memory.plan.value(reads[0]), &y = memory.plan.value(writes);
     const Epilogue epilogue = epilogue_.view();
-    kernel.run({memory.at(reads[0]) + x.plane(part.image, 0), memory.at(writes) + y.plane(part.image, 0),
-                std::ptrdiff_t{kQuad} * stride_.down * x.geometry.pitch, std::ptrdiff_t{kQuad} * stride_.right,
-                std::ptrdiff_t{kQuad} * y.geometry.pitch, y.plane_bytes(), y.geometry.quads(), y.geometry.width,
-                &packed_, &epilogue, part.group_begin, part.group_end, part.line_begin, part.line_end});
+    for (const Band &band : bands_) {
+      const std::int32_t begin = std::max(part.line_begin, band.row_begin), end = std::min(part.line_end, band.row_end);
+      if (begin >= end) continue;
+      kernel.run({memory.at(reads[0]) + x.plane(part.image, 0), memory.at(writes) + y.plane(part.image, 0),
+                  std::ptrdiff_t{kQuad} * stride_.down * x.geometry.pitch, std::ptrdiff_t{kQuad} * stride_.right,
+                  std::ptrdiff_t{kQuad} * y.geometry.pitch, y.plane_bytes(), y.geometry.quads(), y.geometry.width,
+                  &packed_, band.block_begin.data(), band.block_end.data(), &epilogue, part.group_begin,
+                  part.group_end, begin, end});
+    }
   }
 
   void add_to(const BinaryKernel &kernel, std::int32_t other, std::int32_t y) {
@@ -138,6 +164,26 @@ class ConvStep final : public Step {
     units = y.geometry.images * strips_ * chunks_;
   }
 
+  // Where padding is zero, taps on it are left out.
+  void cut_bands(const Matrix &matrix, std::int32_t x_height, std::int32_t y_height) {
+    const auto taps = static_cast<std::int32_t>(taps_.size()), quads = matrix.quads / taps;
+    std::pair<std::int32_t, std::int32_t> last{-1, -1};
+    for (std::int32_t row = 0; row < y_height; ++row) {
+      const auto inside = [&](const Tap &tap) {
+        const std::int32_t at = row * stride_.down + tap.row;
+        return layer_.x_zero != 0 || (at >= 0 && at < x_height);
+      };
+      const auto first = std::find_if(taps_.begin(), taps_.end(), inside);
+      const auto behind = std::find_if(taps_.rbegin(), std::make_reverse_iterator(first), inside).base();
+      const std::pair now{static_cast<std::int32_t>(first - taps_.begin()), static_cast<std::int32_t>(behind - taps_.begin())};
+      if (now != last)
+        bands_.push_back({row, row, first_blocks(packed_, matrix, now.first * quads),
+                          first_blocks(packed_, matrix, now.second * quads)});
+      bands_.back().row_end = row + 1;
+      last = now;
+    }
+  }
+
   LinearLayer layer_;
   std::vector<Tap> taps_;
   Stride stride_;
@@ -145,6 +191,7 @@ class ConvStep final : public Step {
   std::optional<BinaryKernel> addition_;
   ConvChoice kernel_;
   Packed packed_;
+  std::vector<Band> bands_;
   std::int32_t groups_ = 0, chunk_groups_ = 0, lines_ = 0, strip_lines_ = 0;
   std::int64_t line_bytes_ = 0, strips_ = 1, chunks_ = 1;
 };
