@@ -43,13 +43,15 @@ class Gain:
         lost = self.after_cycles - self.promised_cycles
         if lost <= 0.005 * self.before_cycles:
             return [*said, "The hardware uses the whole gain."]
-        for cycles, why in (
-            (self.zeros_cycles, "are multiplications by zero that this array does not skip"),
-            (self.waiting_cycles, "are waiting for the buffer port, DRAM and ramps, which shrink less than the work"),
-            (self.rounding_cycles, "are parts of the array left empty, fills and drains, and layers without products"),
-        ):
-            if cycles > 0.02 * lost:
-                said.append(f"Of the {lost:,.0f} cycles that are not gained, {cycles / lost:.0%} {why}.")
+        reasons = (
+            (self.zeros_cycles, "multiplications by zero that this array does not skip"),
+            (self.waiting_cycles, "waiting for the buffer port, DRAM and ramps, which shrink less than the work"),
+            (self.rounding_cycles, "parts of the array left empty, fills and drains, and layers without products"),
+        )
+        causes = sum(max(cycles, 0.0) for cycles, _ in reasons)  # some may help instead
+        for cycles, why in reasons:
+            if cycles > 0.02 * causes:
+                said.append(f"{cycles / causes:.0%} of what is not gained: {why} ({cycles:,.0f} cycles).")
         return said
 
 

@@ -36,8 +36,9 @@ class _Scale:
         return self.start + (self.end - self.start) * (log10(value) - self.low) / (self.high - self.low)
 
     def marks(self) -> list[float]:
-        """1, 2 and 5 times powers of ten inside the axis; powers alone on long axes."""
-        steps = (1, 2, 5) if self.high - self.low < 2.5 else (1,)
+        """Round numbers inside the axis: powers of ten on long axes, more of them the shorter the axis."""
+        length = self.high - self.low
+        steps = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0) if length < 1 else (1.0, 2.0, 5.0) if length < 2.5 else (1.0,)
         powers = range(floor(self.low), floor(self.high) + 1)
         return [s * 10.0**p for p in powers for s in steps if self.low <= log10(s * 10.0**p) <= self.high]
 
