@@ -164,7 +164,6 @@ class Spatial(Record):
     name: str = "array"
     unroll: Mapping[Dimension, Count]
     depthwise_unroll: Mapping[Dimension, Count] | None = None
-    whole_rows: bool = False  # a tile spans the whole width of the output
     pack_first_layer: bool = False  # unrolls C x S where the layer has at most 4 input channels
     weight_reuse: Count = 1  # output positions for which one set of weights stays in the registers
     weight_load: Count = 1  # cycles until the next set of weights is there; hidden behind as many positions

@@ -8,8 +8,9 @@ scratch pads. One pass of a strip of f = tq columns then takes
     run   = max(f p q S,  rows W q r / input_bus,  p t e f / output_bus)
     cycles = load + run
 
-because filters load before a pass starts, while inputs and partial sums stream during it. Source of the structure
-and of all widths: Chen et al., "Eyeriss", JSSC 2017 (processing passes, buses). Nothing here is fitted.
+because filters load before a pass starts, while inputs and partial sums stream during it. Windows larger than the array
+or the pads run in pieces. Source of the structure and of all widths: Chen et al., "Eyeriss", JSSC 2017 (processing
+passes, buses). Nothing here is fitted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHANNELS = (1, 2, 3, 4, 6, 8, 12)  # q
 def row_stationary(tiles: Tiles, array: RowStationary) -> list[Floats]:
     """Cycles; bytes of inputs, weights and outputs at the buffer; hop bytes; register bytes. The best pass is taken per
     tile; a strip that no set of elements can hold has infinite cycles."""
-    slots = np.maximum(array.rows // tiles.r, 0)
+    slots = array.rows // np.minimum(tiles.r, array.rows)
     across = np.maximum(array.columns // tiles.tp, 1)
     down = ceil_div(tiles.tp, array.columns)
     sets = np.where(tiles.tp <= array.columns, slots * across, slots // down)
@@ -48,24 +49,26 @@ def _passes(tiles: Tiles, array: RowStationary, sets: Ints, p: int, q: int, chan
     """The whole layer with p filters and q channels per element and `channel_sets` sets on different channels."""
     pe = array.pe
     p_used, q_used = np.minimum(p, tiles.tk), np.minimum(q, tiles.tc)
+    s = np.minimum(tiles.s, array.input_words)
+    pieces = ceil_div(tiles.s, array.input_words) * ceil_div(tiles.r, array.rows)
     filter_sets = sets // channel_sets
     fits = (
-        (p_used * q_used * tiles.s <= array.filter_words)
-        & (q_used * tiles.s <= array.input_words)
+        (p_used * q_used * s <= array.filter_words)
+        & (q_used * s <= array.input_words)
         & (p_used <= array.output_words)
         & (filter_sets >= 1)
     )
     filters = np.minimum(p_used * np.maximum(filter_sets, 1), tiles.tk)
     channels = np.minimum(q_used * channel_sets, tiles.tc)
     passes = _count(tiles.k, tiles.tk, tiles.nk, filters) * _count(tiles.c, tiles.tc, tiles.nc, channels)
-    strips = tiles.g * tiles.n_positions
+    strips = tiles.g * tiles.n_positions * pieces
     rows = (tiles.tp - 1) * tiles.stride_h + tiles.r
     columns = (tiles.tq - 1) * tiles.stride_w + tiles.s
-    weight_words = filters * channels * tiles.window
+    weight_words = filters * channels * np.minimum(tiles.r, array.rows) * s
     input_words = channels * rows * columns
     output_words = filters * tiles.tp * tiles.tq
-    load = weight_words / array.filter_bus + channels * rows * tiles.s / array.input_bus
-    compute = tiles.tq * p_used * q_used * tiles.s
+    load = weight_words / array.filter_bus + channels * rows * s / array.input_bus
+    compute = tiles.tq * p_used * q_used * s
     run = np.maximum(np.maximum(compute, input_words / array.input_bus), output_words / array.output_bus)
     cycles = np.where(fits, passes * strips * (load + run), np.inf)
     macs = tiles.macs

@@ -144,7 +144,7 @@ class Searcher:
 
     def _fits(self, residency: Residency) -> Flags:
         """Tiles that the buffers hold, beside the activations that stay."""
-        tiles, array = self.tiles, self.architecture.array
+        tiles = self.tiles
         fits: Flags = np.ones(len(tiles.layer), bool)
         for buffer in self.architecture.buffers:
             used = np.zeros(len(fits))
@@ -158,8 +158,6 @@ class Searcher:
                 if residency.outputs:
                     used += tiles.output_bytes
             fits &= used <= buffer.size.value
-        if isinstance(array, Spatial) and array.whole_rows:
-            fits &= tiles.nq == 1
         if "outputs" not in self._keeps:
             fits &= tiles.nc == 1
         return fits

@@ -91,7 +91,6 @@ def architecture(row: Row, fitted: Coefficients, node_nm: int = 16) -> Architect
                         "class": "spatial",
                         "unroll": {"K": k, "C": c},
                         "depthwise_unroll": {"K": 1, "C": 1},
-                        "whole_rows": True,
                         "pack_first_layer": True,
                         "weight_reuse": 16,
                         "weight_load": 16,
