@@ -146,6 +146,13 @@ def _notes(work: Workload, runs: Sequence[LayerRun], architecture: Architecture)
             f"{zeros:.0%} of the weights are zero. This dense array skips none of them: single zeros save"
             f" {'energy but no time' if gated else 'neither time nor area'} here; removing whole channels does."
         )
+    pe = architecture.array.pe
+    wide = [run for run in runs if run.layer.macs and run.layer.input_bits > pe.input_bits]
+    if wide:
+        yield (
+            f"{len(wide)} layers have inputs wider than the array's {pe.input_bits} bits. Their traffic is counted at"
+            " their own width, their products as if they fitted: quantize the model first."
+        )
     slow = [run for run in runs if run.layer.op == "depthwise"]
     if slow:
         share = sum(run.cycles for run in slow) / max(sum(run.cycles for run in runs), 1)

@@ -154,3 +154,9 @@ def test_element_area_from_bit_widths() -> None:
     assert element_area(chip).value * 0.7e6 == pytest.approx(6479.96, rel=0.04)
     assert area_of(chip)["array"].value == pytest.approx(1024 * element_area(chip).value)
     assert element_area(catalogue()["npu-16nm"]) == catalogue()["npu-16nm"].array.pe.area
+
+
+def test_a_float_model_on_an_int8_array_is_not_passed_over_in_silence() -> None:
+    wide = conv(weight_bits=32, input_bits=32, output_bits=32)
+    assert any("wider than the array's 8 bits" in note for note in estimate(chain(wide), catalogue()["npu-16nm"]).notes)
+    assert not any("wider" in note for note in estimate(chain(conv()), catalogue()["npu-16nm"]).notes)
