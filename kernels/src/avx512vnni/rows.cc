@@ -51,7 +51,8 @@ struct Tile {
 };
 
 // Four pixels of 16 channels: lane i of `bytes` is what quad i gets.
-inline __attribute__((always_inline)) void store_pixels(__m512i bytes, std::int32_t quads, std::ptrdiff_t plane, Act *y) {
+inline __attribute__((always_inline)) void store_pixels(__m512i bytes, std::int32_t quads, std::ptrdiff_t plane,
+                                                        Act *y) {
   const auto at = [&](int quad) { return reinterpret_cast<__m128i *>(y + quad * plane); };
   if (quads > 0) _mm_storeu_si128(at(0), _mm512_castsi512_si128(bytes));
   if (quads > 1) _mm_storeu_si128(at(1), _mm512_extracti32x4_epi32(bytes, 1));

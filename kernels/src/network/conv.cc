@@ -175,7 +175,8 @@ class ConvStep final : public Step {
       };
       const auto first = std::find_if(taps_.begin(), taps_.end(), inside);
       const auto behind = std::find_if(taps_.rbegin(), std::make_reverse_iterator(first), inside).base();
-      const std::pair now{static_cast<std::int32_t>(first - taps_.begin()), static_cast<std::int32_t>(behind - taps_.begin())};
+      const std::pair now{static_cast<std::int32_t>(first - taps_.begin()),
+                          static_cast<std::int32_t>(behind - taps_.begin())};
       if (now != last)
         bands_.push_back({row, row, first_blocks(packed_, matrix, now.first * quads),
                           first_blocks(packed_, matrix, now.second * quads)});

@@ -57,7 +57,8 @@ void Lowering::lower_op(const Node &node, const Conv &op) {
     return add(conv_step(x, y, layer, stepped(x, args.window, y), stride), kind_of(node.op));
   }
   std::vector<Tap> taps = windowed(node.inputs[0], args.window, y, static_cast<Act>(args.x.zero_point), x);
-  add(depthwise ? depthwise_step(x, y, layer, std::move(taps)) : conv_step(x, y, layer, std::move(taps)), kind_of(node.op));
+  add(depthwise ? depthwise_step(x, y, layer, std::move(taps)) : conv_step(x, y, layer, std::move(taps)),
+      kind_of(node.op));
 }
 
 void Lowering::lower_op(const Node &node, const Gemm &op) {

@@ -127,8 +127,9 @@ Sample sample(const RowsKernel &kernel, const Layer &layer, double budget_second
   const FlatEpilogue arrays(layer.out_c);
   const Epilogue epilogue = arrays.view();
   const std::int32_t *blocks = packed.begin.data();
-  const RowsArgs args{x.data(), y.data(), row,       kQuad, row,           static_cast<std::ptrdiff_t>(plane), out_quads, kWidth,
-                      &packed,  blocks,   blocks + 1, &epilogue, 0, packed.groups, 0, height};
+  const RowsArgs args{x.data(),  y.data(), row,     kQuad,  row,        static_cast<std::ptrdiff_t>(plane),
+                      out_quads, kWidth,   &packed, blocks, blocks + 1, &epilogue,
+                      0,         packed.groups,     0,      height};
   const double pixels = double{kWidth} * height;
   const double macs = weights.blocks * kernel.rows * kQuad * pixels;
   return {macs, weights.blocks, round_up(layer.out_c, kernel.rows) * pixels,

@@ -60,9 +60,8 @@ Candidate candidate(const Coefficients &c, const ConvKernel &kernel, const Probl
 }
 
 Candidate candidate(const Coefficients &c, const RowsKernel &kernel, const Problem &p) {
-  const double density = block_density(p, kernel.rows, 1);
-  return {kernel.name, seconds_of(c.of(kernel.name), c, blocks_of(p, kernel.rows, 1, density), static_cast<double>(p.pixels)),
-          density == 1};
+  const double density = block_density(p, kernel.rows, 1), pixels = static_cast<double>(p.pixels);
+  return {kernel.name, seconds_of(c.of(kernel.name), c, blocks_of(p, kernel.rows, 1, density), pixels), density == 1};
 }
 
 double gemv_seconds(const Coefficients &c, const GemvKernel &kernel, const Problem &p) {

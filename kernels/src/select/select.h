@@ -29,7 +29,8 @@ struct Candidate {
   bool dense = false;  // it visits every block: as fast with other zeros, or none
 };
 
-// Usable candidates, fastest first; for convolutions those of both families that the problem fits. `isas` restricts (empty: all usable); `kernel` non-empty: only that one.
+// Usable candidates, fastest first; for convolutions those of both families that the problem fits. `isas` restricts
+// (empty: all usable); `kernel` non-empty: only that one.
 std::vector<Candidate> rank_conv(const Problem &, const std::vector<std::string> &isas, const std::string &kernel);
 std::vector<Candidate> rank_gemv(const Problem &, const std::vector<std::string> &isas, const std::string &kernel);
 // Depthwise has no zeros to skip: tiers in their order.

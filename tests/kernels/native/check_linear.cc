@@ -275,7 +275,9 @@ std::string check_rows(const RowsKernel &kernel, Case &c) {
   const std::vector<std::int32_t> offset = random_offsets(random, taps, in_quads);
   const auto [first, last] = std::minmax_element(offset.begin(), offset.end());
   const std::int32_t count = rows.end - rows.begin;
-  const auto reach = [&](std::ptrdiff_t row, std::ptrdiff_t step) { return row * (count - 1) + step * (width - 1) + kQuad; };
+  const auto reach = [&](std::ptrdiff_t row, std::ptrdiff_t step) {
+    return row * (count - 1) + step * (width - 1) + kQuad;
+  };
   Guarded<Act> x(random, count == 0 ? 0 : static_cast<std::size_t>(*last - *first + reach(x_row, x_step)));
   random_activations(random, x);
   const Act *x_0 = x.data() - *first - rows.begin * x_row;
