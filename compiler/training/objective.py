@@ -58,7 +58,7 @@ class Objective:
         if self.labels is not None and share < 1:
             loss = loss + (1 - share) * self._label_loss(tensors[0], self.labels[index])
         if self.teacher is not None and share > 0:
-            loss = loss + share * self._teacher_loss(tensors, self.teacher.answers(index))
+            loss = loss + share * self._teacher_loss(self.teacher, tensors, index)
         if self.teacher is not None and self.teacher.features and self.tuning.features:
             theirs = self.teacher.feature_values(feeds)
             pairs = [(found[name], theirs[name]) for name in self.teacher.features]
@@ -77,8 +77,9 @@ class Objective:
             raise _bad_labels(f"The network tells {classes} classes apart; each label must be one of their numbers.")
         return F.cross_entropy(output, torch.from_numpy(labels.astype(np.int64)).to(output.device))
 
-    def _teacher_loss(self, ours: Sequence[Tensor], theirs: Sequence[Array]) -> Tensor:
-        pairs = [(tensor, _like(array, tensor)) for tensor, array in zip(ours, theirs, strict=True)]
+    def _teacher_loss(self, teacher: Teacher, ours: Sequence[Tensor], index: npt.NDArray[np.int64]) -> Tensor:
+        """For classes the softened cross-entropy, else the squared error relative to the answers' mean square."""
+        pairs = [(tensor, _like(array, tensor)) for tensor, array in zip(ours, teacher.answers(index), strict=True)]
         for tensor, other in pairs:
             if tensor.shape != other.shape:
                 raise UsageError(
@@ -87,7 +88,8 @@ class Objective:
                     why=f"{tuple(other.shape)} and {tuple(tensor.shape)}.",
                 )
         if self.kind == "mse":
-            return torch.stack([F.mse_loss(tensor, other) for tensor, other in pairs]).mean()
+            losses = [F.mse_loss(*pair) / power for pair, power in zip(pairs, teacher.powers, strict=True)]
+            return torch.stack(losses).mean()
         return distillation_loss(*pairs[0], self.tuning.temperature)
 
 

@@ -39,6 +39,7 @@ class Teacher:
             raise UsageError(f"The teacher has no value called {shown(missing[0])}.", code="teacher-mismatch")
         found = Session(teacher, list(heads), threads=1).run(self._fed(data.inputs))
         self._answers = [found[name] for name in heads]
+        self.powers = [max(float(np.mean(np.square(array, dtype=np.float64))), 1e-12) for array in self._answers]
         wanted = sorted(set(features.values()))
         self._session = Session(teacher, wanted, threads=1) if features else None
 

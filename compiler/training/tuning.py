@@ -28,7 +28,7 @@ class Tuning:
     weight_decay: float = 0.0
     loss: Loss = "auto"
     distillation: float = 0.9
-    temperature: float = 4.0
+    temperature: float = 2.0
     features: float = 1.0
     batch_norm: Literal["update", "frozen"] = "update"
     seed: int = 0
