@@ -13,7 +13,7 @@ layers that read it, for each share of the MACs that it saves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from .layers import Layer, consumer_layers
 from .least_squares import RIDGE
 from .sampling import normal_equations, pieces_of
 from .scoring.base import needed
+from .scoring.sensitivity import measured_effects
 from .stages import StagedRun
 
 Floats = npt.NDArray[np.float64]
@@ -37,14 +38,19 @@ _STEPS = 32  # a step removes this part of the units left in a group, so that la
 
 
 def surgeon(model: Model, channels: Channels, seed: int, data: Data | None) -> Floats:
-    """The score of every unit; infinite where no layer tells (only attention or transposed convolutions read it).
+    """The score of every unit.
+
+    Where no layer tells (only products of two values, transposed convolutions, einsums, shared or quantized weights
+    read a group) it is the measured change of the output without refitting, also for each share of the MACs.
 
     Raises:
         UsageError: there is no data (code `needs-data`).
     """
-    problems = _problems(with_shapes(model), channels, needed(data, "obs"), seed)
+    data = needed(data, "obs")
+    problems = _problems(with_shapes(model), channels, data, seed)
     scores = np.full(channels.count, np.inf)
     whole = channels.macs()
+    untold = []
     for group in channels.prunable:
         readers = [
             _Reader.of(problem, channels.units[member.initializer, member.axis], group)
@@ -58,6 +64,11 @@ def surgeon(model: Model, channels: Channels, seed: int, data: Data | None) -> F
         known = [reader for reader in readers if reader is not None]
         if known and saved > 0:
             scores[group.units] = _greedy_costs(known, group.size) / saved
+        elif saved > 0:
+            untold.append(group)
+    if untold:
+        unlabelled = replace(data, labels=None)
+        scores = np.minimum(scores, measured_effects(model, channels, untold, seed, unlabelled))
     return scores
 
 

@@ -7,10 +7,12 @@ summed over. One session with masks as inputs serves all measurements.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from ...analysis.channels import Channels
+from ...analysis.channels import ChannelGroup, Channels
 from ...analysis.channels.shapes import with_shapes
 from ...data import Data
 from ...model.model import Model
@@ -31,13 +33,18 @@ def sensitivity(model: Model, channels: Channels, seed: int, data: Data | None) 
     Raises:
         UsageError: there is no data (code `needs-data`).
     """
+    return measured_effects(model, channels, channels.prunable, seed, needed(data, "sensitivity"))
+
+
+def measured_effects(model: Model, channels: Channels, groups: Iterable[ChannelGroup], seed: int, data: Data) -> Scores:
+    """The sensitivity of the units of some groups; infinite for all others."""
     shaped = with_shapes(model)
-    chosen, piece = choose([shaped], needed(data, "sensitivity"), SAMPLES, seed)
+    chosen, piece = choose([shaped], data, SAMPLES, seed)
     masked = MaskedModel(shaped, channels)
     whole = masked.run(chosen, piece, channels.keep_all())
     sizes = magnitude(2)(model, channels, seed, None)
     scores, macs = np.full(channels.count, np.inf), channels.macs()
-    for group in channels.prunable:
+    for group in groups:
         order = group.units[np.argsort(sizes[group.units], kind="stable")]
         for part in np.array_split(order, min(PARTS, len(order))):
             removed = channels.keep_all()
