@@ -339,4 +339,14 @@ add(Case("DequantizeLinear", [_RNG.integers(-128, 127, (2, 4, 3)).astype(np.int8
 add(Case("DequantizeLinear", [_RNG.integers(0, 255, (3, 5)).astype(np.uint8), s(0.3), np.uint8(7)]))
 add(Case("DynamicQuantizeLinear", [f(3, 5)], {}, 3, kinked=True))
 
+_u8, _s8 = _RNG.integers(0, 255, (1, 2, 5, 4)).astype(np.uint8), _RNG.integers(-128, 127, (3, 2, 3, 3)).astype(np.int8)
+_a, _b = _RNG.integers(0, 255, (3, 4)).astype(np.uint8), _RNG.integers(-128, 127, (4, 2)).astype(np.int8)
+add(Case("ConvInteger", [_u8, _u8[:, :, :3, :3], np.uint8(7), np.uint8(120)], {"pads": [1, 1, 1, 1]}, kinked=True))
+add(Case("MatMulInteger", [_a, _b, np.uint8(7), np.array([3, -5], np.int8)], kinked=True))
+add(Case("MatMulInteger", [_a, _b], kinked=True))
+_channels, _bias = u(3, low=0.001, high=0.01), np.array([100, -300, 20], np.int32)
+_product = [_u8, s(0.02), np.uint8(9), _s8, _channels, np.zeros(3, np.int8), s(0.05), np.uint8(128), _bias]
+add(Case("QLinearConv", _product, {"pads": [1, 1, 1, 1]}, kinked=True))
+add(Case("QLinearMatMul", [_a, s(0.02), np.uint8(9), _b, s(0.01), np.int8(0), s(0.3), np.uint8(100)], kinked=True))
+
 COVERED = frozenset(case.op_type for case in CASES)

@@ -188,7 +188,11 @@ RULES: Mapping[str, Rule] = {
     "LSTM": recurrent.lstm,
     "RNN": recurrent.rnn,
     # quantization
+    "ConvInteger": quantization.conv_integer,
     "DequantizeLinear": quantization.dequantize_linear,
     "DynamicQuantizeLinear": quantization.dynamic_quantize_linear,
+    "MatMulInteger": quantization.matmul_integer,
+    "QLinearConv": quantization.qlinear_conv,
+    "QLinearMatMul": quantization.qlinear_matmul,
     "QuantizeLinear": quantization.quantize_linear,
 }

@@ -76,3 +76,28 @@ def test_a_quantized_layer_learns() -> None:
         loss.backward()
         optimizer.step()
     assert float((weights.detach() - planted).abs().max()) < 0.03
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "m = MatMulInteger (q, w, z, wz) f = Cast <to: int = 1> (m) y = Mul (f, s)",
+        "p = QLinearMatMul (q, sx, z, w, sw, wz, so, zo) y = DequantizeLinear (p, so, zo)",
+    ],
+)
+def test_integer_products_pass_gradients_like_the_real_ones(body: str) -> None:
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 21]>
+    net (float[3, 2] x) => (float[3, 2] y) <int8[2, 2] w = {{10, -20, 30, 40}}, int8 wz = {{0}}, float sw = {{0.5}},
+        float sx = {{0.02}}, uint8 z = {{128}}, float s = {{0.01}}, float so = {{0.3}}, uint8 zo = {{128}}> {{
+      q = QuantizeLinear (x, sx, z)
+      {body}
+    }}
+    """
+    graph = TorchGraph(load_proto(onnx.parser.parse_model(text)))
+    x = torch.tensor([[0.1, -0.2], [0.3, 0.2], [-0.5, 0.4]], requires_grad=True)
+    y = graph({graph.inputs[0]: x})[graph.outputs[0]]
+    y.sum().backward()
+    weights = np.float32([[10, -20], [30, 40]]) * np.float32(0.5)
+    np.testing.assert_allclose(y.detach().numpy(), x.detach().numpy() @ weights, atol=0.5)
+    np.testing.assert_allclose(x.grad.numpy(), np.ones((3, 2)) @ weights.T, rtol=1e-5)
