@@ -25,7 +25,9 @@ def compile_command(
         str | None, typer.Option(help="Your own source of samples, package.module:function.", show_default=False)
     ] = None,
     sparsity: Annotated[float, typer.Option(help="Share of multiply-accumulates to prune away, 0 to 0.95.")] = 0.0,
-    criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
+    criterion: opt.Criterion = "auto",
+    scope: opt.Scope = "global",
+    schedule: opt.Schedule = "one-shot",
     weight_sparsity: opt.WeightSparsity = 0.0,
     pattern: opt.ZeroPattern = "auto",
     max_drop: Annotated[
@@ -69,6 +71,9 @@ def compile_command(
         options=Options(
             sparsity=opt.fraction("sparsity", sparsity, 0.96),
             criterion=criterion,
+            scope=scope,
+            schedule=schedule,
+            max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
             weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
             pattern=pattern,
             seed=seed,
@@ -103,7 +108,13 @@ def prune(
             show_default="0.5, or 0 with --weight-sparsity",
         ),
     ] = None,
-    criterion: Annotated[str, typer.Option(help="How channels are ranked: auto, obs, l2, l1 or random.")] = "auto",
+    criterion: opt.Criterion = "auto",
+    scope: opt.Scope = "global",
+    schedule: opt.Schedule = "one-shot",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Largest loss of accuracy that the iterative schedule may cause.", show_default=False),
+    ] = None,
     weight_sparsity: opt.WeightSparsity = 0.0,
     pattern: opt.ZeroPattern = "auto",
     data: opt.DataFile = None,
@@ -119,6 +130,9 @@ def prune(
     options = Options(
         sparsity=opt.fraction("sparsity", sparsity, 0.96),
         criterion=criterion,
+        scope=scope,
+        schedule=schedule,
+        max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
         weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
         pattern=pattern,
         seed=seed,

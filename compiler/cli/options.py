@@ -27,6 +27,17 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", help="A dynamic input's shape without the batch, NAME=3x224x224.", show_default=False),
 ]
+Criterion = Annotated[
+    str,
+    typer.Option(
+        help="How channels are ranked: auto, obs, sensitivity, wanda, hrank, apoz, activation, bn, mrmr (with labels), "
+        "fpgm, l2, l1 or random."
+    ),
+]
+Scope = Annotated[str, typer.Option(help="Of the pruning budget: global, or the same share of every layer (layer).")]
+Schedule = Annotated[
+    str, typer.Option(help="one-shot, or iterative: step by step, going back where --max-drop would be broken.")
+]
 WeightSparsity = Annotated[float, typer.Option(help="Share of the weights to zero inside of layers, 0 to 0.98.")]
 ZeroPattern = Annotated[
     str,

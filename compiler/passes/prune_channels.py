@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from ..analysis.channels import REASONS, Channels, channel_groups
-from ..errors import InvalidModelError
+from ..errors import InvalidModelError, UsageError
 from ..model.model import Model
 from ..pruning.cut import cut
 from ..pruning.prove import prove
 from ..pruning.reconstruct import Reconstruction, reconstruct
+from ..pruning.schedules import Plan, Stepwise, held_out, prune_stepwise
+from ..pruning.scoring.batch_norm import known_scales
 from ..pruning.select import Selection, select
 from ..pruning.structures import ChannelStructure
 from .base import Context, Note, PassResult
@@ -28,12 +33,13 @@ _UNFIT = {
 class PruneChannels:
     """Select, cut, prove, reconstruct.
 
-    Reads `context.options`: `sparsity` (share of MACs to remove; 0 leaves the model as it is), `criterion`,
-    `reconstruct` and `seed`; `context.formats.channel_multiple`; and `context.calibration` for the reconstruction.
+    Reads `context.options`: `sparsity` (share of MACs to remove; 0 leaves the model as it is), `criterion`, `scope`,
+    `schedule`, `max_drop`, `reconstruct` and `seed`; `context.formats.channel_multiple`; and `context.calibration` for
+    the reconstruction. The iterative schedule holds half of the calibration samples out to measure on.
 
     Raises:
         InvalidModelError: the cut model does not equal the original with zeroed consumers (code `proof-failed`).
-        UsageError: the sparsity or the criterion is not valid.
+        UsageError: the sparsity, the criterion, the scope or the schedule is not valid, or lacks data.
     """
 
     name: ClassVar[str] = "prune_channels"
@@ -45,18 +51,26 @@ class PruneChannels:
         options = context.options
         if options.sparsity == 0:
             return PassResult(model, False)
+        if options.schedule not in ("one-shot", "iterative"):
+            raise UsageError(
+                f"There is no pruning schedule called '{options.schedule[:64]}'.",
+                code="unknown-schedule",
+                hint="Schedules: one-shot, iterative.",
+            )
+        if options.schedule == "iterative":
+            return prune_iteratively(model, context)
         channels = channel_groups(model)
-        structure = ChannelStructure(context.formats.channel_multiple)
         chosen = select(
             model,
             channels,
             options.sparsity,
             options.criterion,
-            structure=structure,
+            structure=ChannelStructure(context.formats.channel_multiple),
             seed=options.seed,
             data=context.calibration,
+            scope=options.scope,
         )
-        notes = [*pinned_notes(channels), saved_note(chosen, options.sparsity)]
+        notes = [*pinned_notes(channels), *folded_notes(model, channels, context), saved_note(chosen, options.sparsity)]
         if not chosen.removed.any():
             return PassResult(model, False, tuple(notes))
         pruned = cut(model, channels, chosen.removed)
@@ -76,6 +90,65 @@ class PruneChannels:
         else:
             notes.append(not_refitted_note(options.reconstruct))
         return PassResult(pruned, True, tuple(notes))
+
+
+def prune_iteratively(model: Model, context: Context) -> PassResult:
+    """Step by step, until the sparsity is reached or the score on held-out samples would fall by more than max_drop."""
+    options, data = context.options, context.calibration
+    if data is None or options.max_drop is None:
+        raise UsageError(
+            "Iterative pruning measures after every step: it needs data and the largest allowed drop.",
+            code="needs-data" if data is None else "needs-max-drop",
+            hint="--data FILE.npz --max-drop 0.01",
+        )
+    visible, hidden = data.split(len(data) // 2, options.seed)
+    plan = Plan(
+        options.sparsity,
+        options.max_drop,
+        options.criterion,
+        options.scope,
+        ChannelStructure(context.formats.channel_multiple),
+        refit=options.reconstruct,
+        seed=options.seed,
+    )
+    found = prune_stepwise(model, held_out(model, hidden), plan, visible, context.progress)
+    channels = channel_groups(model)
+    notes = (*pinned_notes(channels), *folded_notes(model, channels, context), steps_note(found, plan, len(hidden)))
+    if not found.removed.any():
+        return PassResult(model, False, notes)
+    check_proof(found.proof_error, ())
+    return PassResult(found.model, True, notes)
+
+
+def steps_note(found: Stepwise, plan: Plan, samples: int) -> Note:
+    """What the steps came to, and why they ended."""
+    back = sum(not step.accepted for step in found.steps)
+    text = (
+        f"{len(found.steps) - back} steps kept, {back} undone: {100 * found.fraction:.1f} % fewer MACs, score "
+        f"{found.baseline:.4f} -> {found.score:.4f} on {samples} held-out samples (allowed drop {plan.max_drop:g}); "
+        f"every cut proven, largest relative difference {found.proof_error:.1e}."
+    )
+    if found.halted == "target-met":
+        return Note("channels-removed", text)
+    why = "One more step would break it." if found.halted == "contract" else "No more channels can go."
+    return Note("sparsity-not-reached", f"{text} {100 * plan.fraction:.1f} % were asked for. {why}")
+
+
+def folded_notes(model: Model, channels: Channels, context: Context) -> list[Note]:
+    """For the criterion `bn`: that it had to recover scales, and from what."""
+    if context.options.criterion != "bn":
+        return []
+    known = known_scales(model, channels)
+    folded = sum(int(np.isnan(known[group.units]).sum()) for group in channels.prunable)
+    if not folded:
+        return []
+    basis = "the norm of their weights" if context.calibration is None else "the deviation of their values on the data"
+    return [
+        Note(
+            "batch-norm-folded",
+            f"{folded} channels have no batch normalisation (any more): {basis} takes the place of its scale.",
+        )
+    ]
 
 
 def pinned_notes(channels: Channels) -> list[Note]:
@@ -108,20 +181,25 @@ def saved_note(chosen: Selection, target: float) -> Note:
 def proof_note(model: Model, channels: Channels, chosen: Selection, pruned: Model, seed: int) -> Note:
     """Proves the cut. Raises InvalidModelError when the proof fails."""
     proof = prove(model, channels, chosen.removed, pruned, seed=seed)
-    if not proof.max_relative_error <= MAX_PROOF_ERROR:
-        raise InvalidModelError(
-            "The pruned model does not compute what the original computes without the removed channels.",
-            code="proof-failed",
-            where=", ".join(proof.compared),
-            why=f"Largest relative difference {proof.max_relative_error:.1e}, allowed {MAX_PROOF_ERROR:.0e}.",
-            hint="This is a fault of Prunus, or of a model that overflows; please report it. Without --sparsity "
-            "the model compiles unpruned.",
-        )
+    check_proof(proof.max_relative_error, proof.compared)
     return Note(
         "cut-proven",
         f"Equal to the original with the removed channels zeroed: largest relative difference "
         f"{proof.max_relative_error:.1e} on {proof.samples} random inputs.",
     )
+
+
+def check_proof(error: float, compared: Sequence[str]) -> None:
+    """Raises InvalidModelError when a cut differs from the original with zeroed consumers."""
+    if not error <= MAX_PROOF_ERROR:
+        raise InvalidModelError(
+            "The pruned model does not compute what the original computes without the removed channels.",
+            code="proof-failed",
+            where=", ".join(compared) or None,
+            why=f"Largest relative difference {error:.1e}, allowed {MAX_PROOF_ERROR:.0e}.",
+            hint="This is a fault of Prunus, or of a model that overflows; please report it. Without --sparsity "
+            "the model compiles unpruned.",
+        )
 
 
 def fit_notes(refitted: Reconstruction) -> list[Note]:

@@ -26,7 +26,7 @@ from .criteria import importance
 from .cut import cut
 from .prove import prove
 from .reconstruct import reconstruct
-from .select import Scope, select
+from .select import select
 from .structures import ChannelStructure
 
 Array = npt.NDArray[Any]
@@ -73,7 +73,7 @@ class Plan:
     fraction: float
     max_drop: float
     criterion: str = "auto"
-    scope: Scope = "global"
+    scope: str = "global"
     structure: ChannelStructure = field(default_factory=ChannelStructure)
     step: float = STEP
     refit: bool = True

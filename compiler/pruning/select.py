@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ..model.model import Model
 from .criteria import Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
 
-Scope = Literal["global", "layer"]
+SCOPES = ("global", "layer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ def select(
     structure: ChannelStructure | None = None,
     seed: int = 0,
     data: Data | None = None,
-    scope: Scope = "global",
+    scope: str = "global",
     scores: Scores | None = None,
 ) -> Selection:
     """The smallest removal, in order of importance, that saves at least `fraction` of the MACs.
@@ -64,8 +63,12 @@ def select(
             code="bad-sparsity",
             hint="Give a number from 0 (remove nothing) to just below 1.",
         )
-    if scope not in ("global", "layer"):
-        raise UsageError(f"There is no pruning scope called '{scope}'.", code="unknown-scope", hint="global or layer")
+    if scope not in SCOPES:
+        raise UsageError(
+            f"There is no pruning scope called '{scope[:64]}'.",
+            code="unknown-scope",
+            hint=f"Scopes: {', '.join(SCOPES)}.",
+        )
     if scores is None:
         scores = importance(model, channels, criterion, seed, data)
     if scope == "layer":

@@ -132,3 +132,40 @@ def test_rejects_a_wrong_sparsity() -> None:
     with pytest.raises(UsageError) as failure:
         prune(NETS["chain"](), sparsity=1.5)
     assert failure.value.code == "bad-sparsity"
+
+
+def test_the_iterative_schedule_says_how_far_it_came() -> None:
+    model = NETS["residual"]()
+    data = samples(model, 256)
+    result = prune(model, data, sparsity=0.99, schedule="iterative", max_drop=0.05, criterion="l2")
+    assert result.changed and "sparsity-not-reached" in codes(result)
+    text = result.notes[-1].text
+    assert "128 held-out samples (allowed drop 0.05)" in text and "steps kept" in text
+    assert channel_groups(result.model).macs() < channel_groups(model).macs()
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "code"),
+    [
+        ({"schedule": "iterative"}, 64, "needs-max-drop"),
+        ({"schedule": "iterative", "max_drop": 0.1}, 0, "needs-data"),
+        ({"schedule": "iterative", "max_drop": 0.1}, 10, "too-few-samples"),
+        ({"schedule": "sudden"}, 64, "unknown-schedule"),
+        ({"scope": "row"}, 64, "unknown-scope"),
+        ({"criterion": "mrmr"}, 64, "needs-labels"),
+    ],
+)
+def test_schedules_and_scopes_that_cannot_work_are_named(options: dict, count: int, code: str) -> None:
+    model = NETS["chain"]()
+    with pytest.raises(UsageError) as failure:
+        prune(model, samples(model, count) if count else None, sparsity=0.5, **options)
+    assert failure.value.code == code
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_the_criterion_bn_says_what_took_the_place_of_folded_scales(with_data: bool) -> None:
+    """Of the chain's layers only the second has a batch normalisation behind it."""
+    model = NETS["chain"]()
+    result = prune(model, samples(model) if with_data else None, sparsity=0.3, criterion="bn")
+    text = next(note.text for note in result.notes if note.code == "batch-norm-folded")
+    assert text.startswith("18 channels") and ("deviation" in text) == with_data
