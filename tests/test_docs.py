@@ -17,6 +17,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "SECURITY.md",
     "kernels/README.md",
+    "targets/c/README.md",
     "targets/ort/README.md",
     "tests/bench/README.md",
 )

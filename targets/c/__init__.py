@@ -63,7 +63,7 @@ class CTarget:
         description = write_bundle(out, graph, made, toolchain, device.title)
         costs = {
             "ram_bytes": cost.ram(made.memory),
-            "flash_bytes": cost.flash(made.memory),
+            "flash_bytes": cost.flash(made.memory, toolchain),
         }
         return Artifact(out, files(out), {**description, "device": device.name}, costs=costs)
 

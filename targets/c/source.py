@@ -6,6 +6,7 @@ Only numbers and names that `refuse_unsafe_names` has passed enter the text, so 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,7 @@ prunus_status prunus_model_run(void) {{
 def model_source(model: Interface, plan: Plan, codes: Sequence[Code]) -> str:
     """model.c. `codes`: one per operator of the core."""
     structs = [
-        f"static const {kind} {name} = {value};\n"
+        fill(f"static const {kind} {name} = {value};", 120, subsequent_indent="    ", break_long_words=False) + "\n"
         for code in codes
         for name, (kind, value) in sorted(code.structs.items())
     ]
@@ -222,11 +223,6 @@ def weights_source(codes: Sequence[Code]) -> str:
     text = [f"/* Weights, biases, multipliers and tables: {bytes_} bytes. Generated, for model.c alone. */\n"]
     text.append('#include "prunus/kernels.h"\n\n')
     return "".join([*text, *(constant(name, values) for name, values in arrays.items())])
-
-
-def constant_bytes(codes: Sequence[Code]) -> int:
-    """What the arrays of `weights_source` take."""
-    return sum(values.nbytes for code in codes for values in code.arrays.values())
 
 
 # -- vectors.h ----------------------------------------------------------------------------------------------------

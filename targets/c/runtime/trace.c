@@ -10,7 +10,7 @@ typedef prunus_status dequantize_function(const void *x, size_t count, float *y)
 
 static int failed;
 
-static void load(void *place, size_t count, quantize_function *quantize) {
+static inline void load(void *place, size_t count, quantize_function *quantize) {
   uint8_t *y = place;
   float x[CHUNK];
   for (size_t first = 0; first < count; first += CHUNK) {
@@ -21,7 +21,7 @@ static void load(void *place, size_t count, quantize_function *quantize) {
   board_record(place, count);
 }
 
-static void record(const void *place, size_t count, dequantize_function *dequantize) {
+static inline void record(const void *place, size_t count, dequantize_function *dequantize) {
   const uint8_t *x = place;
   float y[CHUNK];
   for (size_t first = 0; first < count; first += CHUNK) {
