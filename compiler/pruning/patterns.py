@@ -51,7 +51,7 @@ class Pattern:
         if self.kind == "n_m":
             return _keep_n_of_m(scores, *self.size)
         flat = scores.ravel()
-        return highest(flat[None], max(1, round(density * flat.size)))[0].reshape(scores.shape)
+        return np.asarray(highest(flat[None], max(1, round(density * flat.size))).reshape(scores.shape))
 
     def density(self, asked: float) -> float:
         """The share of weights that stays when `asked` is asked for."""

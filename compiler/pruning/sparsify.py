@@ -196,7 +196,7 @@ class _Rounds:
         scores = np.where(weights != 0, scores, 0.0)
         by_tap = scores.reshape(groups, inputs, taps, n).transpose(0, 2, 1, 3)
         keep = self.pattern.keep(by_tap, density).transpose(0, 2, 1, 3).reshape(weights.shape)
-        return keep & (weights != 0)
+        return np.asarray(keep & (weights != 0))
 
     def _units(self, inputs: int, taps: int) -> npt.NDArray[np.intp]:
         """The rows k of every unit [units, rows]: neighbours of one tap, or single ones where these do not divide."""
