@@ -63,7 +63,7 @@ def fine_tune(
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
-    with _deterministic():
+    with _deterministic(tuning.threads):
         for epoch in range(resumed, tuning.epochs):
             run.epoch(epoch, progress)
             if checkpoint is not None:
@@ -203,13 +203,16 @@ def _device(asked: str) -> torch.device:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """Repeatable algorithms while training (what has none on a GPU warns), and the user's setting afterwards."""
+def _deterministic(threads: int) -> Iterator[None]:
+    """Repeatable algorithms while training (what has none on a GPU warns), and the user's settings afterwards."""
     before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
+        torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(before, warn_only=warned)
 
 

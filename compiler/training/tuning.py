@@ -33,6 +33,7 @@ class Tuning:
     batch_norm: Literal["update", "frozen"] = "update"
     seed: int = 0
     device: str = "auto"  # a GPU where torch has one
+    threads: int = 1  # of the CPU; another number may give other last digits
 
     def __post_init__(self) -> None:
         wrong = [
@@ -40,6 +41,7 @@ class Tuning:
             for name, good in (
                 ("epochs", self.epochs >= 1),
                 ("batch", self.batch >= 1),
+                ("threads", self.threads >= 1),
                 ("learning_rate", 0 < self.learning_rate < float("inf")),
                 ("weight_decay", 0 <= self.weight_decay < float("inf")),
                 ("distillation", 0 <= self.distillation <= 1),
