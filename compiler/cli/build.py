@@ -28,6 +28,7 @@ def compile_command(
     criterion: opt.Criterion = "auto",
     scope: opt.Scope = "global",
     schedule: opt.Schedule = "one-shot",
+    layer_sparsity: opt.LayerSparsity = 0.0,
     weight_sparsity: opt.WeightSparsity = 0.0,
     pattern: opt.ZeroPattern = "auto",
     max_drop: Annotated[
@@ -73,6 +74,7 @@ def compile_command(
             criterion=criterion,
             scope=scope,
             schedule=schedule,
+            layer_sparsity=opt.fraction("layer-sparsity", layer_sparsity, 0.96),
             max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
             weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
             pattern=pattern,
@@ -105,12 +107,13 @@ def prune(
         float | None,
         typer.Option(
             help="Share of multiply-accumulates to prune away by removing channels, 0 to 0.95.",
-            show_default="0.5, or 0 with --weight-sparsity",
+            show_default="0.5, or 0 with --weight-sparsity or --layer-sparsity",
         ),
     ] = None,
     criterion: opt.Criterion = "auto",
     scope: opt.Scope = "global",
     schedule: opt.Schedule = "one-shot",
+    layer_sparsity: opt.LayerSparsity = 0.0,
     max_drop: Annotated[
         float | None,
         typer.Option(help="Largest loss of accuracy that the iterative schedule may cause.", show_default=False),
@@ -126,12 +129,13 @@ def prune(
     from ..passes.base import Options
 
     if sparsity is None:
-        sparsity = 0.0 if weight_sparsity else 0.5
+        sparsity = 0.0 if weight_sparsity or layer_sparsity else 0.5
     options = Options(
         sparsity=opt.fraction("sparsity", sparsity, 0.96),
         criterion=criterion,
         scope=scope,
         schedule=schedule,
+        layer_sparsity=opt.fraction("layer-sparsity", layer_sparsity, 0.96),
         max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
         weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
         pattern=pattern,

@@ -38,6 +38,9 @@ Scope = Annotated[str, typer.Option(help="Of the pruning budget: global, or the 
 Schedule = Annotated[
     str, typer.Option(help="one-shot, or iterative: step by step, going back where --max-drop would be broken.")
 ]
+LayerSparsity = Annotated[
+    float, typer.Option(help="Share of multiply-accumulates to prune away as whole residual blocks, 0 to 0.95.")
+]
 WeightSparsity = Annotated[float, typer.Option(help="Share of the weights to zero inside of layers, 0 to 0.98.")]
 ZeroPattern = Annotated[
     str,

@@ -8,10 +8,11 @@ Each is a class in a file of its own. The order and its reasons:
 4.  `fold_batch_norm` before anything looks at a weight: magnitudes and ranges mean nothing before.
 5.  `fold_input`: preprocessing becomes one affine step that the first quantizer can take over.
 6.  `remove_dead_channels` before pruning: what is already zero must not use up the budget.
-7.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
-8.  `prune_weights` on what is left: zeros inside of layers, of which only some kernels make use.
-9.  `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
-10. `quantize` last: nothing may change a weight after its scale was chosen.
+7.  `prune_layers` before channels: in a block that goes, no channel needs to be chosen.
+8.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
+9.  `prune_weights` on what is left: zeros inside of layers, of which only some kernels make use.
+10. `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
+11. `quantize` last: nothing may change a weight after its scale was chosen.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .fold_constants import FoldConstants
 from .fold_input import FoldInput
 from .normalise import Normalise
 from .prune_channels import PruneChannels
+from .prune_layers import PruneLayers
 from .prune_weights import PruneWeights
 from .push_transposes import PushTransposes
 from .quantize import Quantize
@@ -35,6 +37,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldBatchNorm,
     FoldInput,
     RemoveDeadChannels,
+    PruneLayers,
     PruneChannels,
     PruneWeights,
     Equalise,

@@ -39,6 +39,8 @@ class Options:
     scope: str = "global"  # of the channel budget: global, or the same share of every layer
     schedule: str = "one-shot"  # one-shot | iterative (step by step, within max_drop)
     max_drop: float | None = None  # largest loss of the score that iterative pruning may cause
+    layer_sparsity: float = 0.0  # share of MACs to remove as whole residual blocks, before channels
+    layer_criterion: str = "influence"  # of blocks: influence, sensitivity or random
     reconstruct: bool = True
     weight_sparsity: float = 0.0  # share of the weights to zero inside of layers
     pattern: str = "auto"  # of those zeros: auto (what the device skips), 16x4 and the like, N:M, or weight

@@ -191,7 +191,7 @@ def shorten(
     original = with_shapes(model)
     before = channel_groups(original).macs()
     candidates = residual_blocks(original)
-    worth = BLOCK_CRITERIA[criterion](original, candidates, data, seed)
+    worth = BLOCK_CRITERIA[criterion](original, candidates, data, seed) if candidates else []
     price = [score / block.macs for score, block in zip(worth, candidates, strict=True)]
     order = sorted(range(len(candidates)), key=lambda number: (price[number], number))
     chosen: list[Block] = []

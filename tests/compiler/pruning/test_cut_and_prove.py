@@ -64,12 +64,20 @@ def test_half_of_the_channels_of_real_topologies(name: str) -> None:
     assert proof.samples == 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_other_shares_of_real_topologies(name: str, share: float) -> None:
+    check_cut(load_proto(random_light_model(name)), share, seed=1)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("name", REAL)
-def test_half_of_the_channels_of_trained_models(models: Path, name: str) -> None:
+def test_shares_of_the_channels_of_trained_models(models: Path, name: str, share: float) -> None:
     path = models / f"{name}.onnx"
     if not path.is_file():
         pytest.skip(f"{path} is absent")
-    check_cut(load(path))
+    check_cut(load(path), share)
 
 
 @pytest.mark.parametrize("name", NETS)
