@@ -15,8 +15,8 @@
 #error "the integer contract needs float32 without excess precision (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 
-/* Whether multipliers may be float32. A build for a core without floating point may leave that scheme out: it is then an
- * unknown one, and no function but those of border.c computes in floating point. */
+/* Whether multipliers may be float32. A build for a core without floating point may leave that scheme out: it is then
+ * an unknown one, and no function but those of border.c computes in floating point. */
 #ifndef PRUNUS_HAS_F32
 #define PRUNUS_HAS_F32 1
 #endif
@@ -123,6 +123,21 @@ typedef struct prunus_i_tile {
 /* acc[o][p] += sum over k < depth of w[o * w_stride + k] * patch[p][k], for o < channels and p < pixels. */
 void prunus_i_accumulate(prunus_i_tile *tile, const int8_t *w, ptrdiff_t w_stride, int32_t channels, int32_t depth,
                          int32_t pixels);
+
+/* -- windows ----------------------------------------------------------------------------------------------------- */
+
+typedef struct prunus_i_range {
+  int32_t low, high;
+} prunus_i_range;
+
+/* The taps k of a window dimension whose input position first + k * dilation lies inside of [0, size). The argument
+ * check bounds -first by a pad, so that 32 bits hold what is divided: 64-bit division is a call on small cores. */
+static inline prunus_i_range prunus_i_inside(int64_t first, int32_t kernel, int32_t dilation, int32_t size) {
+  const uint32_t step = (uint32_t)dilation;
+  int64_t low = first < 0 ? ((uint32_t)-first + step - 1) / step : 0;
+  int64_t high = first < size ? (uint32_t)(size - 1 - first) / step + 1 : 0;
+  return (prunus_i_range){(int32_t)(low < kernel ? low : kernel), (int32_t)(high < kernel ? high : kernel)};
+}
 
 /* -- argument checks -------------------------------------------------------------------------------------------- */
 

@@ -1,22 +1,9 @@
 /* Max and average pooling. */
 #include "internal.h"
 
-typedef struct range {
-  int32_t low, high;
-} range;
-
-/* The taps k of a window dimension whose input position first + k * dilation lies inside of [0, size). The argument check
- * bounds -first by a pad, so that 32 bits hold what is divided: cores without a 64-bit division need no function for it. */
-static range inside(int64_t first, int32_t kernel, int32_t dilation, int32_t size) {
-  const uint32_t step = (uint32_t)dilation;
-  int64_t low = first < 0 ? ((uint32_t)-first + step - 1) / step : 0;
-  int64_t high = first < size ? (uint32_t)(size - 1 - first) / step + 1 : 0;
-  return (range){(int32_t)(low < kernel ? low : kernel), (int32_t)(high < kernel ? high : kernel)};
-}
-
 /* One output's window on the input plane: the taps inside of it, and where tap (0, 0) would be. */
 typedef struct view {
-  range rows, columns;
+  prunus_i_range rows, columns;
   int64_t iy, ix;
 } view;
 
@@ -24,8 +11,8 @@ static view view_of(const prunus_pool2d_args *args, int32_t oy, int32_t ox) {
   const prunus_window *window = &args->window;
   view v = {.iy = (int64_t)oy * window->stride_h - window->pad_top,
             .ix = (int64_t)ox * window->stride_w - window->pad_left};
-  v.rows = inside(v.iy, window->kernel_h, window->dilation_h, args->in_h);
-  v.columns = inside(v.ix, window->kernel_w, window->dilation_w, args->in_w);
+  v.rows = prunus_i_inside(v.iy, window->kernel_h, window->dilation_h, args->in_h);
+  v.columns = prunus_i_inside(v.ix, window->kernel_w, window->dilation_w, args->in_w);
   return v;
 }
 
