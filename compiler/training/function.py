@@ -15,6 +15,7 @@ from ..errors import InvalidModelError, UnsupportedError, UsageError
 from ..model.edit import set_weight, weight
 from ..model.model import Model
 from ..model.untrusted import shown
+from .codes import Codes, is_code
 from .rules import RULES
 from .rules.call import DTYPES, Call, Rule, Tensor
 
@@ -43,8 +44,9 @@ class TorchGraph:
         loss_of(outputs).backward()
         graph.parameters["t0007"].grad
 
-    `parameters` holds every floating-point initializer, keyed by its name; `constants` all others, and the running
-    statistics of batch normalisation. `real` is the type that float32 is computed in: float64 for checking gradients.
+    `parameters` holds every floating-point initializer, keyed by its name, and the quantized weights as real numbers
+    (see `codes`); `constants` all others, and the running statistics of batch normalisation. `real` is the type that
+    float32 is computed in: float64 for checking gradients.
     Quantized values between QuantizeLinear and DequantizeLinear stay in floating point.
 
     Raises:
@@ -58,11 +60,16 @@ class TorchGraph:
         self.outputs = tuple(value.name or "" for value in model.graph.outputs)
         self.parameters: dict[str, Tensor] = {}
         self.constants: dict[str, Tensor] = {}
+        self._codes: dict[str, Codes] = {}
         self._steps = _steps(model)
         statistics = _statistics(self._steps)
         for name, value in model.graph.initializers.items():
             data = weight(value)
             if data is None:
+                continue
+            if is_code(value):
+                self._codes[name] = Codes.of(value, self.real, self.device)
+                self.parameters[name] = self._codes[name].real(data).requires_grad_()
                 continue
             tensor = self.tensor(data, value.dtype)
             if tensor.is_floating_point() and name not in statistics:
@@ -90,8 +97,13 @@ class TorchGraph:
         if missing:
             raise UsageError(f"The input {missing[0]} is not given.", code="missing-input")
         wanted = tuple(self.outputs if fetch is None else fetch)
+        known = {*self.constants, *self.parameters, *feeds, *(name for step in self._steps for name in step.outputs)}
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise UsageError(f"The model has no value called {shown(unknown[0])}.", code="unknown-value")
         keep = frozenset(wanted)
         values: dict[str, Tensor] = {**self.constants, **self.parameters, **feeds}
+        values |= {name: codes.integers(self.parameters[name]) for name, codes in self._codes.items()}
         for step in self._steps:
             found = self._run(step, values, learning)
             for name, value in zip(step.outputs, found, strict=False):
@@ -135,7 +147,8 @@ class TorchGraph:
             old = weight(value)
             if tensor is None or old is None or not tensor.is_floating_point():
                 continue
-            new = tensor.detach().cpu().double().numpy().astype(old.dtype)
+            codes = self._codes.get(name)
+            new = codes.written(tensor, old) if codes else tensor.detach().cpu().double().numpy().astype(old.dtype)
             if not np.array_equal(new, old):
                 set_weight(value, new)
         return copy

@@ -14,6 +14,7 @@ from ..model.edit import weight
 from ..model.match import is_float
 from ..model.model import Model
 from ..model.untrusted import shown
+from .codes import is_code
 
 Mask = npt.NDArray[np.bool_]
 
@@ -37,7 +38,8 @@ def trainable(model: Model, freeze: Collection[str] = ()) -> tuple[str, ...]:
     """Names of the weights to train, sorted.
 
     A single number that enters a formula (the 0.5 of a decomposed GELU) is none, nor is a setting such as a bound.
-    `freeze` names initializers, or nodes whose weights all stay; plain names or the user's.
+    Quantized weights count too (see `codes`). `freeze` names initializers, or nodes whose weights all stay; plain names
+    or the user's.
 
     Raises:
         UsageError: `freeze` names something that the model does not have (`unknown-freeze`).
@@ -48,6 +50,8 @@ def trainable(model: Model, freeze: Collection[str] = ()) -> tuple[str, ...]:
 
 
 def _is_weight(value: ir.Value) -> bool:
+    if is_code(value):
+        return True
     data = weight(value)
     if data is None or not is_float(value) or not value.uses():
         return False

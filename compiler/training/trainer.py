@@ -85,9 +85,9 @@ class _Run:
         freeze: Collection[str],
         masks: Mapping[str, Any],
     ) -> None:
+        data, self.batch = _batches(model, data, tuning)
         self.data, self.tuning = data, tuning
         self.names = trainable(model, freeze)
-        self.batch = _batch_size(model, data, tuning)
         self.graph = TorchGraph(model, device=_device(tuning.device))
         for name, tensor in self.graph.parameters.items():
             tensor.requires_grad_(name in self.names)
@@ -178,11 +178,16 @@ class _Run:
         return {name: value for name, value in self.graph.constants.items() if value.is_floating_point()}
 
 
-def _batch_size(model: Model, data: Data, tuning: Tuning) -> int:
-    """As asked, but what a model with a fixed batch takes, and no more than there is."""
+def _fixed_batch(model: Model) -> int | None:
+    """The batch that the model takes, where it is a number."""
     sizes = {(dims(value) or (None,))[0] for value in model.graph.inputs if value.const_value is None}
-    fixed = [size for size in sizes if isinstance(size, int)]
-    batch = min(fixed) if fixed else min(tuning.batch, len(data))
+    return min((size for size in sizes if isinstance(size, int)), default=None)
+
+
+def _batches(model: Model, data: Data, tuning: Tuning) -> tuple[Data, int]:
+    """The samples to use and how many at a time: for a fixed batch just that many, and whole batches of samples."""
+    fixed = _fixed_batch(model)
+    batch = fixed or min(tuning.batch, len(data))
     if not 0 < batch <= len(data):
         raise UsageError(
             "There are too few samples to train on.",
@@ -190,7 +195,7 @@ def _batch_size(model: Model, data: Data, tuning: Tuning) -> int:
             where=data.source or None,
             why=f"The model takes {batch} at a time; there are {len(data)}.",
         )
-    return batch
+    return (data.first(len(data) // fixed * fixed) if fixed else data), batch
 
 
 def _device(asked: str) -> torch.device:

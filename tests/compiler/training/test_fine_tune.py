@@ -253,6 +253,18 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_model_with_a_fixed_batch_learns(batch: int) -> None:
+    teacher = perceptron(1)
+    proto = perceptron().to_proto()
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    model, data = load_proto(proto), samples(teacher, 42, 1)
+    feeds = {model.graph.inputs[0].name: next(iter(data.inputs.values()))}
+    tuned = fine_tune(model, Data(feeds), Tuning(epochs=8), teacher=teacher)
+    assert tuned.losses[-1] < 0.95 * tuned.losses[0]
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +285,7 @@ def test_bad_input_is_named() -> None:
     assert refusal(model, data, teacher=perceptron(classes=3)) == "teacher-mismatch"
     assert refusal(model, data, teacher=load(DIGITS / "cnn.onnx")) == "teacher-mismatch"
     assert refusal(model, data, teacher=model, features={named(model, "r"): "nothing"}) == "teacher-mismatch"
+    assert refusal(model, data, teacher=model, features={"nothing": named(model, "r")}) == "unknown-value"
     assert refusal(model, data, freeze=["first", "last"]) == "nothing-to-train"
     assert refusal(model, data, freeze=["middle"]) == "unknown-freeze"
     assert refusal(model, data, masks={named(model, "a"): np.ones(3)}) == "bad-mask"

@@ -104,6 +104,32 @@ def test_light_models_differentiate(name: str) -> None:
     assert float((found[0] - found[1]) / (2 * step)) == pytest.approx(float(length), rel=1e-3)
 
 
+REAL = (
+    "face_ultraface_rfb320", "jet_mlp3", "mlperf_ad_autoencoder", "mlperf_ic_resnet8", "mlperf_kws_dscnn",
+    "mlperf_sww_1dconv", "mlperf_vww_mobilenetv1_025_96", "sr_espcn_x2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models_differentiate(name: str, models: Path) -> None:
+    files = sorted(models.rglob(f"{name}_fp32.onnx"))
+    if not files:
+        pytest.skip(f"{name} is not there")
+    model = load(files[0])
+    rng = np.random.default_rng(0)
+    feeds = {
+        value.name: rng.normal(size=[dim if isinstance(dim, int) else 2 for dim in value.shape]).astype(np.float32)
+        for value in model.graph.inputs
+    }
+    graph = TorchGraph(model)
+    found = graph({key: torch.from_numpy(array) for key, array in feeds.items()})
+    for key, theirs in run_model(model, feeds).items():
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(found[key].detach().numpy(), theirs, rtol=0, atol=1e-5 * scale + 1e-12)
+    sum(value.square().sum() for value in found.values()).backward()
+    assert all(graph.parameters[each].grad is not None for each in trainable(model))
+
+
 def test_write_back_changes_the_weights_alone() -> None:
     model = with_batch_norm()
     graph = TorchGraph(model)
