@@ -17,10 +17,10 @@ from prunus.compiler.model.edit import set_weight
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context
 from prunus.compiler.passes.fold_batch_norm import FoldBatchNorm
-from prunus.compiler.pruning.criteria import importance
+from prunus.compiler.pruning.criteria import CRITERIA, importance
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.masked import MaskedModel
-from prunus.compiler.pruning.prove import relative_error, zero_consumers
+from prunus.compiler.pruning.prove import random_inputs, relative_error, zero_consumers
 from prunus.compiler.pruning.reconstruct import reconstruct
 from prunus.compiler.pruning.scoring.relevance import _bins, _information
 
@@ -324,3 +324,16 @@ def test_switching_channels_off_equals_zeroing_consumers(name: str) -> None:
     expected = run_model(zero_consumers(model, channels, removed), data.inputs, optimise=False)
     expected = expected[model.graph.outputs[0].name]
     assert relative_error(expected, found) < 1e-6
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_criterion_scores_every_kind_of_network(name: str) -> None:
+    """No score is missing (not a number), and the same seed gives the same scores."""
+    model = NETS[name]()
+    channels = channel_groups(model)
+    feeds = random_inputs(model, 32, 0)
+    data = Data(feeds, np.arange(32) % 3)
+    for criterion in CRITERIA:
+        first, second = (importance(model, channels, criterion, 1, data) for _ in range(2))
+        assert first.shape == (channels.count,) and not np.isnan(first).any(), criterion
+        assert np.array_equal(first, second), criterion
