@@ -174,7 +174,7 @@ def _step(model: Model, node: ir.Node, dead: tuple[str, ...]) -> _Step:
             f"There is no gradient for operator {shown(node.op_type)}.",
             code="no-training-rule",
             where=where,
-            hint="Compress without training (--reconstruct needs no gradients), or train the model where it was made.",
+            hint="Compress without training: reconstruction by least squares needs no gradients.",
         )
     return _Step(
         rule,
