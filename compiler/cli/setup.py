@@ -107,6 +107,8 @@ def doctor(json: opt.Json = False) -> None:
     for tool, use in (
         ("g++", "C simulation, CPU artefacts"),
         ("gcc", "CPU artefacts"),
+        ("arm-none-eabi-gcc", "programs for Cortex-M (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)"),
+        ("qemu-system-arm", "running them here (Debian: qemu-system-arm)"),
         ("vitis_hls", "synthesis for AMD FPGAs"),
         ("vivado", "bitstreams for AMD FPGAs"),
     ):

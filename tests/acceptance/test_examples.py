@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -51,6 +52,16 @@ def test_edge_device(tmp_path: Path) -> None:
     out = run("edge_device.py", tmp_path, "out")
     assert "equals the integer reference: 100.00%" in out
     assert "(measured;" in out
+
+
+@pytest.mark.toolchain
+def test_microcontroller(tmp_path: Path) -> None:
+    out = run("microcontroller.py", tmp_path, "out")
+    assert (tmp_path / "out" / "artifact" / "model.c").is_file()
+    if shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm"):
+        assert "equals the integer reference in 100.00%" in out
+    else:
+        assert "apt install" in out
 
 
 def test_serve_onnxruntime(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from prunus.targets.c.toolchain import toolchain_of
 from prunus.tests.targets.c.conftest import CORES, device_of
 from prunus.tests.targets.ort import cases
 
+SLOWER = 2.0  # than the slowest kernels on that chip: allowed at the modelled interval's lower end
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -97,6 +99,28 @@ def test_costs_are_modelled_with_ranges(name: str) -> None:
     clock = device_of(name).data["clock_hz"]
     assert isinstance(clock, Quantity)
     assert found.costs["latency_s"].value == pytest.approx(cycles.value / clock.value)
+
+
+# MLPerf Tiny tasks whose networks are these very models, and how the boards' names of the results contain the core
+BOARDS = {"cortex-m4": "L4R5ZI", "cortex-m33": "U575ZI", "cortex-m7": "H7A3ZI"}
+
+
+@pytest.mark.parametrize("name", sorted(BOARDS))
+@pytest.mark.parametrize(("task", "file"), [("ic", "ic_resnet8"), ("kws", "kws_dscnn"), ("ad", "ad_autoencoder")])
+def test_the_model_agrees_with_published_boards(name: str, task: str, file: str, models: Path) -> None:
+    """The modelled interval meets the span of what others measured on the same chip with their own kernels, which lie
+    up to four times apart. It is no measurement of this code."""
+    table = (models / "board_results_mlperf_tiny_v05_v07_v10.csv").read_text().splitlines()
+    published = [
+        float(row["median_inf_per_s"])
+        for row in csv.DictReader(table)
+        if row["division"] == "closed" and row["task"] == task and BOARDS[name] in row["system"].replace("_", "-")
+    ]
+    assert published
+    (found,) = CTarget().cost([workload(load(models / f"mlperf_{file}_fp32.onnx"))], device_of(name))
+    latency = found.costs["latency_s"]
+    assert latency.low <= 1 / min(published) * SLOWER
+    assert latency.high >= 1 / max(published)
 
 
 def test_fewer_channels_cost_less() -> None:
