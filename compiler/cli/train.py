@@ -21,7 +21,9 @@ def train(
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 5,
     batch: Annotated[int, typer.Option(help="Samples per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Adam's first step size; it falls to zero.")] = 1e-3,
+    learning_rate: Annotated[
+        float, typer.Option(help="Adam's first step, relative to each weight; it falls to zero.")
+    ] = 1e-2,
     loss: Annotated[str, typer.Option(help="auto, cross_entropy or mse.")] = "auto",
     distillation: Annotated[float, typer.Option(help="The teacher's share of the loss, 0 to 1.")] = 0.9,
     temperature: Annotated[float, typer.Option(help="How soft the teacher's answers are made.")] = 2.0,

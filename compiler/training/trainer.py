@@ -28,6 +28,8 @@ from .tuning import Tuned, Tuning
 
 Array = npt.NDArray[Any]
 
+_SMALLEST_SCALE = 1e-3  # of a bias that is zero still
+
 
 def fine_tune(
     model: Model,
@@ -100,7 +102,8 @@ class _Run:
             guide = Teacher(model, teacher, data, answers(teacher, choose_loss(model, data, tuning)), features)
         self.objective = Objective(model, data, guide, tuning)
         self.weights = [self.graph.parameters[name] for name in self.names]
-        self.optimizer = torch.optim.AdamW(self.weights, tuning.learning_rate, weight_decay=tuning.weight_decay)
+        groups = [{"params": [tensor], "scale": _scale(tensor)} for tensor in self.weights]
+        self.optimizer = torch.optim.AdamW(groups, tuning.learning_rate, weight_decay=tuning.weight_decay)
         self.losses: list[float] = []
         self.fingerprint = _fingerprint(model, data, tuning, teacher, features, self.names, found)
         self._apply_masks()
@@ -131,7 +134,8 @@ class _Run:
                 why=f"It happened in epoch {len(self.losses) + 1} of {self.tuning.epochs}.",
                 hint="Lower the learning rate, and look for samples that are not finite.",
             )
-        self.optimizer.param_groups[0]["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -176,6 +180,14 @@ class _Run:
 
     def _statistics(self) -> dict[str, Tensor]:
         return {name: value for name, value in self.graph.constants.items() if value.is_floating_point()}
+
+
+def _scale(tensor: Tensor) -> float:
+    """The root mean square of a weight, to which its steps are relative (Shazeer and Stern, Adafactor, 2018).
+
+    Batch normalisation and input scaling folded into weights leave them at very different scales.
+    """
+    return max(float(tensor.detach().square().mean().sqrt()), _SMALLEST_SCALE)
 
 
 def _fixed_batch(model: Model) -> int | None:

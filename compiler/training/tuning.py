@@ -19,12 +19,12 @@ class Tuning:
     squared error. `distillation` is the teacher's share of the loss, the labels have the rest; all of it without
     labels. `temperature` softens both networks' answers (Hinton, Vinyals and Dean, 2015). `features` is the weight of
     the features' loss beside it. `batch_norm`: `update` uses and tracks the statistics of the batches, `frozen` keeps
-    the stored ones. The learning rate falls along a cosine to zero.
+    the stored ones. The learning rate is relative to the size of each weight, and falls along a cosine to zero.
     """
 
     epochs: int = 5
     batch: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 0.0
     loss: Loss = "auto"
     distillation: float = 0.9

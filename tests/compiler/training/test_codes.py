@@ -45,7 +45,7 @@ def accuracy(model: Model, data: Data) -> float:
 
 def test_narrow_weights_learn_what_rounding_took(digits: tuple[Model, Model, Data, Data]) -> None:
     model, quantized, train, test = digits
-    tuning = Tuning(epochs=10, loss="cross_entropy")
+    tuning = Tuning(epochs=10, learning_rate=0.03, loss="cross_entropy")
     tuned = fine_tune(quantized, Data(train.inputs), tuning, teacher=model)
     assert accuracy(tuned.model, test) > accuracy(quantized, test) + 0.005
     assert tuned.losses[-1] < 0.6 * tuned.losses[0]

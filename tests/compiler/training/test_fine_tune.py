@@ -97,7 +97,7 @@ def with_zeros(model: Model, share: float, seed: int = 0) -> Model:
 def test_distillation_recovers_a_pruned_network_without_labels(digits: tuple[Model, Model, Data, Data]) -> None:
     model, pruned, train, test = digits
     before = accuracy(pruned, test)
-    tuning = Tuning(epochs=20, learning_rate=3e-3, loss="cross_entropy")
+    tuning = Tuning(epochs=30, learning_rate=0.05, loss="cross_entropy")
     tuned = fine_tune(pruned, unlabelled(train), tuning, teacher=model)
     after = accuracy(tuned.model, test)
     assert before < 0.92
@@ -109,7 +109,7 @@ def test_distillation_recovers_a_pruned_network_without_labels(digits: tuple[Mod
 def test_distillation_beats_plain_fine_tuning_with_few_labels(digits: tuple[Model, Model, Data, Data]) -> None:
     """The very same 40 samples: the teacher's answers say more than the labels."""
     model, pruned, train, test = digits
-    few, tuning = train.first(40), Tuning(epochs=40, batch=20, learning_rate=2e-3, loss="cross_entropy")
+    few, tuning = train.first(40), Tuning(epochs=40, batch=20, learning_rate=0.02, loss="cross_entropy")
     plain = accuracy(fine_tune(pruned, few, tuning).model, test)
     taught = accuracy(fine_tune(pruned, few, tuning, teacher=model).model, test)
     assert taught > plain + 0.01
@@ -121,7 +121,7 @@ def test_distillation_beats_labels_on_a_planted_teacher() -> None:
     for seed in range(3):
         teacher = perceptron(seed)
         student, few, test = with_zeros(teacher, 0.5, seed), samples(teacher, 64, 10 + seed), samples(teacher, 2000, 20)
-        tuning = Tuning(epochs=100, learning_rate=5e-3, seed=seed)
+        tuning = Tuning(epochs=100, learning_rate=0.02, seed=seed)
         plain = accuracy(fine_tune(student, few, tuning).model, test)
         taught = accuracy(fine_tune(student, few, replace(tuning, distillation=1.0), teacher=teacher).model, test)
         gains.append(taught - plain)
@@ -263,6 +263,17 @@ def test_a_model_with_a_fixed_batch_learns(batch: int) -> None:
     feeds = {model.graph.inputs[0].name: next(iter(data.inputs.values()))}
     tuned = fine_tune(model, Data(feeds), Tuning(epochs=8), teacher=teacher)
     assert tuned.losses[-1] < 0.95 * tuned.losses[0]
+
+
+def test_steps_are_relative_to_the_weights() -> None:
+    """The same function with its two layers scaled against each other trains to the same loss."""
+    model, teacher = perceptron(), perceptron(1)
+    data, twin = samples(teacher, 64, 1), model.clone()
+    for name, factor in (("a", 2**-6), ("b", 2**-6), ("c", 2**6)):
+        value = twin.graph.initializers[named(model, name)]
+        set_weight(value, weight(value) * np.float32(factor))
+    plain, scaled = (fine_tune(each, data, Tuning(epochs=5), teacher=teacher).losses for each in (model, twin))
+    assert scaled == pytest.approx(plain, rel=1e-2)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
