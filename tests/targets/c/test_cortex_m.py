@@ -7,13 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import graphs
+import numpy as np
 import pytest
 import real_tasks
 
 from prunus import kernels
+from prunus.compiler.data import Data
 from prunus.compiler.driver import Request, compile
-from prunus.compiler.errors import ToolError
+from prunus.compiler.errors import ToolError, UnsupportedError
+from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer.from_qdq import read_qdq
+from prunus.compiler.model.load import load
+from prunus.compiler.passes.base import Context
+from prunus.compiler.pipeline import Pipeline
 from prunus.targets.c import CTarget, toolchain
 from prunus.targets.c.bundle import program
 from prunus.targets.c.execute import build, measure_memory, run_bundle
@@ -168,3 +174,60 @@ def test_real_networks_are_exact(network: str, name: str, models: Path, tmp_path
     assert memory["arena_bytes"] <= 1.1 * memory["live_bytes"]
     if tools.embedded:
         _compare(built, measure_memory(tmp_path, program(graph, tools), tools))
+
+
+LARGE = {
+    "mobilenetv2": "imagenet_mobilenetv2_1.0_224_dequant_fp32",
+    "ultraface": "face_ultraface_rfb320_fp32",
+    "espcn": "sr_espcn_x2_fp32",
+}
+JET = "jet_mlp3_fp32"
+
+
+def _quantized_on_noise(path: Path) -> tuple[ir.Graph, dict[str, np.ndarray]]:
+    """The integer graph of a model without data, calibrated on noise; two samples."""
+    model = load(path)
+    (value,) = model.graph.inputs
+    shape = (2, *(dim if isinstance(dim, int) else 1 for dim in tuple(value.shape or ())[1:]))
+    rng = np.random.default_rng(0)
+    picture = value.dtype is not None and value.dtype.name == "UINT8"
+    x = rng.integers(0, 256, shape).astype(np.uint8) if picture else rng.normal(size=shape).astype(np.float32)
+    formats = CTarget().formats(device_of("linux"))
+    context = Context(formats=formats, calibration=Data({str(value.name): x}))
+    graph = read_qdq(Pipeline.default().run(model, context).model, formats)
+    return graph, {graph.inputs[0]: x}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        *((network, name) for network in LARGE for name in ("linux", "linux-aarch64")),
+        ("ultraface", "cortex-m7"),
+    ],
+)
+def test_large_networks_are_exact(network: str, name: str, models: Path, tmp_path: Path) -> None:
+    _run_from_file(models / f"{LARGE[network]}.onnx", name, tmp_path)
+
+
+@pytest.mark.parametrize("name", [*EACH_TIER, "linux", pytest.param("linux-aarch64", marks=pytest.mark.slow)])
+def test_jets_are_exact(name: str, models: Path, tmp_path: Path) -> None:
+    _run_from_file(models / f"{JET}.onnx", name, tmp_path)
+
+
+def _run_from_file(path: Path, name: str, out: Path) -> None:
+    missing = toolchain.missing_tool(toolchain_of(device_of(name)))
+    if missing:
+        pytest.skip(missing)
+    graph, feeds = _quantized_on_noise(path)
+    built = lowered(graph, feeds, name, out)
+    assert differing(built.artifact, graph, feeds, built.expected) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "binding"), [("espcn", "ram"), ("mobilenetv2", "flash")])
+def test_what_is_too_large_for_a_board_is_refused(network: str, binding: str, models: Path, tmp_path: Path) -> None:
+    graph, _ = _quantized_on_noise(models / f"{LARGE[network]}.onnx")
+    with pytest.raises(UnsupportedError) as caught:
+        CTarget().lower(graph, device_of("cortex-m7"), tmp_path)
+    assert caught.value.code == f"{binding}-too-small"
