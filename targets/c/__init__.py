@@ -12,7 +12,6 @@ from ...compiler.model.workload import Workload
 from ...compiler.quantity import Estimate, Quantity
 from ...compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
 from ..bundle import refuse_changed, refuse_unsafe_names, refuse_unsupported
-from ..catalog import device_files
 from . import cost
 from .bundle import files, program, write_bundle
 from .check import findings
@@ -65,7 +64,7 @@ class CTarget:
             "ram_bytes": cost.ram(made.memory),
             "flash_bytes": cost.flash(made.memory, toolchain),
         }
-        return Artifact(out, files(out), {**description, "device": device.name}, costs=costs)
+        return Artifact(out, files(out), description, costs=costs)
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Every integer tensor and the dequantized outputs, from the bundle's own files, compiled for the device."""
@@ -89,4 +88,4 @@ def _toolchain(artifact: Artifact) -> Toolchain:
     """That of the device which the artefact was made for; the bundle must be as it was written."""
     digests: Mapping[str, str] = artifact.manifest["sha256"]
     refuse_changed(artifact.root, digests, sorted(digests))
-    return toolchain_of(device_files()[artifact.manifest["device"]].device("c"))
+    return Toolchain(**artifact.manifest["toolchain"])

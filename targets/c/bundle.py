@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ def _description(graph: ir.Graph, made: Program, toolchain: Toolchain) -> dict[s
         },
         "kernels": list(made.kernels),
         "compiler": {"name": toolchain.compiler, "flags": list(toolchain.compile_flags(made.macros))},
-        "machine": toolchain.machine,
+        "toolchain": asdict(toolchain),
     }
 
 

@@ -10,7 +10,7 @@ void board_write(const char *text);
 /* The most stack that was in use since the start, in bytes; 0 where that is not known. */
 uint32_t board_stack_bytes(void);
 
-/* Instructions since the last call, where an emulator counts them; 0 elsewhere. */
+/* Instructions since the last call, where an emulator counts them; 0 where that is not known. */
 uint32_t board_instructions(void);
 
 /* Files beside the program, for verification: reads exactly `bytes` of inputs.bin, appends to outputs.bin. */

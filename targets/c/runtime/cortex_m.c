@@ -3,6 +3,8 @@
 #include "board.h"
 
 enum { SYS_OPEN = 0x01, SYS_WRITE0 = 0x04, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20 };
+enum { SYSTICK_RELOAD_TICKS = 0xffffff };
+static const uint32_t SYSTICK_CONTROL = 0xe000e010, SYSTICK_RELOAD = 0xe000e014, SYSTICK_VALUE = 0xe000e018;
 enum { APPLICATION_EXIT = 0x20026, FAULT_STATUS = 99 };
 enum { STACK_PAINT = 0x5a5a5a5a, STACK_MARGIN_BYTES = 64 };
 
@@ -39,14 +41,15 @@ __attribute__((section(".vectors"), used)) static const vector_table vectors = {
 static volatile uint32_t *system_register(uint32_t address) { return (volatile uint32_t *)(uintptr_t)address; }
 
 static void start_counting(void) {
-  *system_register(0xe000e014) = 0xffffff; /* SysTick reload */
-  *system_register(0xe000e018) = 0;
-  *system_register(0xe000e010) = 5; /* processor clock, enabled */
+  *system_register(SYSTICK_RELOAD) = SYSTICK_RELOAD_TICKS;
+  *system_register(SYSTICK_VALUE) = 0;
+  *system_register(SYSTICK_CONTROL) = 5; /* processor clock, enabled */
 }
 
 void board_reset(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-  *system_register(0xe000ed88) |= 0xf << 20; /* CPACR: floating point and vectors */
+  const uint32_t access_control = 0xe000ed88; /* CPACR: floating point and vectors */
+  *system_register(access_control) |= 0xf << 20;
   __asm__ volatile("dsb\n isb" ::: "memory");
 #endif
   for (volatile uint32_t *p = board_bss_start; p < board_bss_end; ++p) *p = 0;
@@ -66,11 +69,11 @@ uint32_t board_stack_bytes(void) {
   return (uint32_t)((uintptr_t)board_stack_top - (uintptr_t)deepest);
 }
 
-/* SysTick counts down; the emulator runs one instruction a nanosecond. */
+/* SysTick counts down; the emulator runs one instruction a nanosecond. 0 after more than the timer's 24 bits. */
 uint32_t board_instructions(void) {
-  uint32_t ticks = 0xffffff - *system_register(0xe000e018);
-  *system_register(0xe000e018) = 0;
-  return ticks * BOARD_TICK_NS;
+  const uint32_t wrapped = *system_register(SYSTICK_CONTROL) & 1u << 16, now = *system_register(SYSTICK_VALUE);
+  *system_register(SYSTICK_VALUE) = 0;
+  return wrapped || !now ? 0 : (SYSTICK_RELOAD_TICKS - now) * BOARD_TICK_NS;
 }
 
 static long file(long *slot, const char *name, long length, long mode) {
