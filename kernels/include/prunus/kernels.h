@@ -11,7 +11,7 @@
  * the portable tier is freestanding C11. The caller has proved that accumulators fit in int32.
  *
  * All functions return PRUNUS_OK or say what is wrong with the arguments before touching the output. Outputs must not
- * overlap inputs. Compile with -ffp-contract=off and without -ffast-math.
+ * overlap inputs, but for add, mul, requantize and lut, whose output may be an input of its own size. Compile with -ffp-contract=off and without -ffast-math.
  */
 #ifndef PRUNUS_KERNELS_H
 #define PRUNUS_KERNELS_H

@@ -25,7 +25,7 @@ constexpr std::array kDefaults = {
     Default{"avx512vnni_blocks", 105, 0, 0.25},
     Default{"avx512vnni_bitmask", 65, 0, 0.15},
     Default{"avx512vnni_runs", 85, 0, 0.01},
-    Default{"avx512vnni_rows", 235, 0.6, 0.065},
+    Default{"avx512vnni_rows", 235, 0.6, 0.115},
     Default{"avx512vnni", 235, 0.3, 0.053},
     // Alder Lake: half as wide.
     Default{"avxvnni_taps", 60, 0, 0.15},
