@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,7 +59,6 @@ def compile_command(
     if untrusted and contained():
         return
     from ..driver import Request, compile
-    from ..passes.base import Options
 
     if verify_samples < 1:
         raise UsageError("--verify-samples must be at least 1.", code="out-of-range")
@@ -69,14 +68,14 @@ def compile_command(
         out=out,
         data=data or opt.load_function("data-from", data_from),
         calibration=calibration,
-        options=Options(
-            sparsity=opt.fraction("sparsity", sparsity, 0.96),
+        options=_compression(
+            sparsity,
+            layer_sparsity,
+            weight_sparsity,
+            max_drop,
             criterion=criterion,
             scope=scope,
             schedule=schedule,
-            layer_sparsity=opt.fraction("layer-sparsity", layer_sparsity, 0.96),
-            max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
-            weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
             pattern=pattern,
             seed=seed,
         ),
@@ -126,22 +125,35 @@ def prune(
     json: opt.Json = False,
 ) -> None:
     """Prune MODEL: ONNX in, smaller ONNX out. With --data the remaining weights are reconstructed."""
-    from ..passes.base import Options
-
     if sparsity is None:
         sparsity = 0.0 if weight_sparsity or layer_sparsity else 0.5
-    options = Options(
-        sparsity=opt.fraction("sparsity", sparsity, 0.96),
+    options = _compression(
+        sparsity,
+        layer_sparsity,
+        weight_sparsity,
+        max_drop,
         criterion=criterion,
         scope=scope,
         schedule=schedule,
-        layer_sparsity=opt.fraction("layer-sparsity", layer_sparsity, 0.96),
-        max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
-        weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
         pattern=pattern,
         seed=seed,
     )
     _one_stage(model, out, data, shape, options, "prune_weights", None, json)
+
+
+def _compression(
+    sparsity: float, layer_sparsity: float, weight_sparsity: float, max_drop: float | None, **others: Any
+) -> Options:
+    """What the user asked of the passes; shares outside of their range are UsageErrors."""
+    from ..passes.base import Options
+
+    return Options(
+        sparsity=opt.fraction("sparsity", sparsity, 0.96),
+        layer_sparsity=opt.fraction("layer-sparsity", layer_sparsity, 0.96),
+        weight_sparsity=opt.fraction("weight-sparsity", weight_sparsity, 0.99),
+        max_drop=None if max_drop is None else opt.fraction("max-drop", max_drop),
+        **others,
+    )
 
 
 def quantize(
