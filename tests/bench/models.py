@@ -105,7 +105,7 @@ def measure(name: str, models: Path, options: argparse.Namespace) -> Results:
     ready: dict[tuple[str, float, int], Whole] = {}
     for density in options.density or DENSITIES:
         net = compress(*NETWORKS[name](models), density)
-        peers = density == 1 or options.pruned_peers
+        peers = not options.no_peers and (density == 1 or options.pruned_peers)
         for each in contestants(net, density, peers, options.timed):
             ours = each.name.startswith(OURS)
             for threads in sorted({1, options.threads}) if ours else [options.threads]:
@@ -201,6 +201,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--density", action="append", type=float, help=f"default: {DENSITIES}")
     parser.add_argument("--pruned-peers", action="store_true", help="run the other engines on pruned networks, too")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="ours alone: waiting threads of other engines disturb two of ours"
+    )
     parser.add_argument("--timed", type=int, default=3, help="candidate kernels timed per layer when planning")
     parser.add_argument("--models", type=Path, help="folder of the trained models; default: $PRUNUS_MODELS")
     parser.add_argument(
