@@ -46,9 +46,7 @@ def main() -> None:
         one, several = (NativeModel(net.graph, threads=threads) for threads in (1, options.threads))
         times = [(shortest(one, feeds), shortest(several, feeds)) for _ in range(options.rounds)]
         alone, together = ([pair[side] for pair in times] for side in (0, 1))
-        print(
-            f"resnet50, density {density}: {options.threads} threads {speedup(alone, together)} times as fast as one"
-        )
+        print(f"resnet50, density {density}: {options.threads} threads {speedup(alone, together)} times as fast as one")
 
 
 if __name__ == "__main__":
