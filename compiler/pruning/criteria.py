@@ -1,6 +1,6 @@
 """How much each channel matters. Scores are comparable between layers; an infinite one says: never remove.
 
-Every criterion is one function; `CRITERIA` is the whole table. None needs gradients.
+Every criterion is one function; `CRITERIA` is the whole table.
 
 | name          | needs     | source                                                                       |
 | ------------- | --------- | ---------------------------------------------------------------------------- |
@@ -14,7 +14,11 @@ Every criterion is one function; `CRITERIA` is the whole table. None needs gradi
 | `mrmr`        | labels    | Peng, Long and Ding, Feature Selection Based on Mutual Information, 2005     |
 | `sensitivity` | samples   | measured: each part of a group is switched off in turn (Han et al., 2015)    |
 | `obs`         | samples   | Hassibi and Stork, Optimal Brain Surgeon, 1992                               |
+| `taylor`      | gradients | Molchanov et al., Importance Estimation for Neural Network Pruning, 2019     |
+| `obd`         | gradients | LeCun, Denker and Solla, Optimal Brain Damage, 1990                          |
 | `random`      | nothing   | the baseline that every other one has to beat                                |
+
+Gradients need samples and the extra `train`; labels are used where there are any.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from ..model.model import Model
 from .scoring.activations import apoz, hrank, mean_activation, wanda
 from .scoring.base import Criterion, Scores
 from .scoring.batch_norm import batch_norm_scale
+from .scoring.gradients import optimal_brain_damage, taylor
 from .scoring.relevance import relevance_minus_redundancy
 from .scoring.sensitivity import sensitivity
 from .scoring.weights import chance, geometric_median, magnitude
@@ -49,6 +54,8 @@ CRITERIA: Mapping[str, Criterion] = {
     "mrmr": relevance_minus_redundancy,
     "sensitivity": sensitivity,
     "obs": surgeon,
+    "taylor": taylor,
+    "obd": optimal_brain_damage,
     "random": chance,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class MaskedModel:
         masked = model.clone()
         nodes = {key(node): node for node in masked.graph}
         self._outputs = list(compared_values(model))
-        self._masks = [(_insert(masked, nodes[site.node], site), site) for site in channels.sites]
+        self._masks = [(_insert_mask(masked, nodes[site.node], site), site) for site in channels.sites]
         infer_shapes(masked)
         self._session = Session(masked, self._outputs, optimise=False)
 
@@ -44,18 +45,26 @@ class MaskedModel:
         return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
 
 
-def _insert(model: Model, node: ir.Node, site: Site) -> tuple[str, list[int], np.dtype[Any]]:
+def insert_gate(model: Model, node: ir.Node, index: int, shape: Sequence[int]) -> tuple[str, np.dtype[Any]]:
+    """A new input (its name and type), of a shape that broadcasts, that multiplies an operand of the node."""
+    value = node.inputs[index]
+    assert value is not None  # a computed operand
+    dtype = value.dtype or ir.DataType.FLOAT
+    gate = ir.Value(name=fresh_name(model), type=ir.TensorType(dtype), shape=ir.Shape(shape))
+    model.graph.inputs.append(gate)
+    product = ir.node("Mul", [value, gate], name=fresh_name(model, "n"))
+    product.outputs[0].name = fresh_name(model)
+    product.outputs[0].shape, product.outputs[0].type = value.shape, value.type
+    model.graph.insert_before(node, product)
+    node.replace_input_with(index, product.outputs[0])
+    return gate.name or "", dtype.numpy()
+
+
+def _insert_mask(model: Model, node: ir.Node, site: Site) -> tuple[str, list[int], np.dtype[Any]]:
     """(name, shape, type) of the new input that multiplies the site's operand."""
     value = node.inputs[site.index]
     assert value is not None  # a site's operand
     rank = value.shape.rank() if value.shape is not None else site.axis + 1
     shape = [len(site.units), *[1] * (rank - 1 - site.axis)]
-    dtype = value.dtype or ir.DataType.FLOAT
-    mask = ir.Value(name=fresh_name(model), type=ir.TensorType(dtype), shape=ir.Shape(shape))
-    model.graph.inputs.append(mask)
-    product = ir.node("Mul", [value, mask], name=fresh_name(model, "n"))
-    product.outputs[0].name = fresh_name(model)
-    product.outputs[0].shape, product.outputs[0].type = value.shape, value.type
-    model.graph.insert_before(node, product)
-    node.replace_input_with(site.index, product.outputs[0])
-    return mask.name or "", shape, dtype.numpy()
+    name, dtype = insert_gate(model, node, site.index, shape)
+    return name, shape, dtype

@@ -16,12 +16,21 @@ from ..errors import missing_extra
 
 if TYPE_CHECKING:
     from .function import TorchGraph
+    from .gradients import gate_gradients, gradient_norms, squared_gradients
     from .trainer import fine_tune
     from .tuning import Tuned, Tuning
 
-_HOMES = {"TorchGraph": "function", "Tuned": "tuning", "Tuning": "tuning", "fine_tune": "trainer"}
+_HOMES = {
+    "TorchGraph": "function",
+    "Tuned": "tuning",
+    "Tuning": "tuning",
+    "fine_tune": "trainer",
+    "gate_gradients": "gradients",
+    "gradient_norms": "gradients",
+    "squared_gradients": "gradients",
+}
 
-__all__ = ["TorchGraph", "Tuned", "Tuning", "fine_tune"]
+__all__ = ["TorchGraph", "Tuned", "Tuning", "fine_tune", "gate_gradients", "gradient_norms", "squared_gradients"]
 
 
 def __getattr__(name: str) -> Any:

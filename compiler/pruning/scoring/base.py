@@ -46,6 +46,16 @@ def relative(count: int, layers: Iterable[tuple[Units, Scores]]) -> Scores:
     return np.asarray(np.divide(total, positions, out=np.full(count, np.inf), where=positions > 0))
 
 
+def per_saving(channels: Channels, costs: Scores) -> Scores:
+    """Costs of units for each share of the MACs that one unit alone saves; infinite for those that save nothing."""
+    saved, whole = np.zeros(channels.count), channels.macs()
+    for group in channels.prunable:
+        one = channels.keep_all()
+        one[group.first] = True
+        saved[group.units] = (whole - channels.macs(one)) / max(whole, 1)
+    return np.asarray(np.divide(costs, saved, out=np.full(channels.count, np.inf), where=saved > 0))
+
+
 def producers(channels: Channels) -> list[tuple[str, int]]:
     """The axes of initializers that compute channels, sorted."""
     return sorted({(m.initializer, m.axis) for group in channels.groups for m in group.producers})

@@ -36,6 +36,11 @@ class Reader:
     def units(self) -> Units:
         return self.site.units
 
+    @property
+    def rank(self) -> int:
+        value = self.node.inputs[self.site.index]
+        return value.shape.rank() if value is not None and value.shape is not None else self.axis + 1
+
     def arrange(self, array: Array) -> Array:
         """[samples, channels, places …]"""
         return np.moveaxis(array, (self.batch, self.axis), (0, 1))

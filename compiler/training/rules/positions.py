@@ -50,7 +50,7 @@ def gather(call: Call) -> Result:
     x, indices = call.x(0), call.x(1)
     axis = call.integer("axis", 0) % x.ndim
     picked = x.index_select(axis, _from_front(indices, x.shape[axis]).reshape(-1))
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def gather_elements(call: Call) -> Result:
