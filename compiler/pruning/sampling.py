@@ -35,11 +35,16 @@ def choose(models: Sequence[Model], data: Data, samples: int, seed: int) -> tupl
     """
     afford = MAX_LIVE_BYTES // max(sum(map(peak_bytes, models)), 1)
     count = min(len(data), samples, max(int(afford), 1))
-    first = models[0].graph.inputs[0].shape
-    fixed = first[0] if first is not None and first.rank() and isinstance(first[0], int) else None
+    fixed = fixed_batch(models[0])
     count -= count % fixed if fixed else 0
     chosen = data.take(np.sort(np.random.default_rng(seed).permutation(len(data))[:count]))
     return chosen, fixed or PIECE
+
+
+def fixed_batch(model: Model) -> int | None:
+    """The number of samples that a model takes at a time; None where any will do."""
+    first = model.graph.inputs[0].shape
+    return first[0] if first is not None and first.rank() and isinstance(first[0], int) else None
 
 
 def normal_equations(

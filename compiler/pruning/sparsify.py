@@ -3,18 +3,12 @@
 Layer by layer (refit.py): score every unit of the pattern, keep the best, solve for the kept weights by least squares,
 and again, in rounds of falling density, so that weights can take over before the next ones go.
 
-Criteria, with H = A'A of the layer's inputs about their means:
-
-* `obs`       w_r' ((H^-1)_rr)^-1 w_r of every block r: the cost of its loss when all others are refitted
-              (Hassibi and Stork, Optimal Brain Surgeon, 1992; Frantar and Alistarh, SparseGPT, 2023)
-* `wanda`     w^2 E[x^2]: weight and input together (Sun et al., A Simple and Effective Pruning Approach, 2023)
-* `magnitude` w^2
-* `random`    seeded; the baseline that every criterion has to beat
+Criteria are those of weight_criteria.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,15 +16,15 @@ import numpy.typing as npt
 
 from ..analysis.channels.shapes import with_shapes
 from ..data import Data
-from ..errors import UsageError
 from ..model.edit import set_weight, weight
 from ..model.model import Model
 from ..target import Progress, no_progress
 from .layers import Layer, Unfit, product_layers
-from .least_squares import RIDGE, NormalEquations
+from .least_squares import NormalEquations
 from .patterns import Mask, Pattern
 from .refit import Fit, refit
 from .sampling import pieces_of
+from .weight_criteria import CRITERIA, Evidence, mean_square_gradients, resolve
 
 Floats = npt.NDArray[np.float64]
 ROUNDS = 3
@@ -72,7 +66,8 @@ def sparsify(
     small = [layer for layer in layers if layer not in chosen]
     unfit += [Unfit(layer.node.name or layer.result, "too-small") for layer in small]
     total = sum(_weights(layer).size for layer in chosen)
-    rounds = _Rounds(pattern, density, criterion, seed)
+    names = [layer.weight.name or "" for layer in chosen]
+    rounds = _Rounds(pattern, density, criterion, seed, mean_square_gradients(original, names, criterion, data, seed))
     pieces = pieces_of([original, result], data, MAX_SAMPLES, seed) if data is not None else []
     fits: list[Fit] = []
     if pieces:
@@ -88,85 +83,6 @@ def sparsify(
     return Sparsified(result, tuple(fits), tuple(unfit), criterion, int(zeroed), int(total), count)
 
 
-def resolve(criterion: str, data: Data | None) -> str:
-    """The criterion's name; for `auto` the best one that there is data for. Raises UsageError."""
-    if criterion == "auto":
-        return "magnitude" if data is None else "obs"
-    if criterion not in CRITERIA:
-        raise UsageError(
-            f"There is no criterion for weights called '{criterion[:64]}'.",
-            code="unknown-criterion",
-            hint=f"Criteria: auto, {', '.join(CRITERIA)}.",
-        )
-    if data is None and CRITERIA[criterion].needs_data:
-        raise UsageError(
-            f"The pruning criterion '{criterion}' looks at activations: it needs data.",
-            code="needs-data",
-            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the criterion magnitude.",
-        )
-    return criterion
-
-
-# -- scores -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Criterion:
-    """`score(weights [groups, k, n], equations, units, rng)`: one score per weight; a unit's is the sum over it.
-
-    `units` [units, k of each] lists the inputs that belong to one unit of the pattern.
-    """
-
-    needs_data: bool
-    score: Callable[[Floats, NormalEquations | None, npt.NDArray[np.intp], np.random.Generator], Floats]
-
-
-def _obs(
-    weights: Floats, equations: NormalEquations | None, units: npt.NDArray[np.intp], rng: np.random.Generator
-) -> Floats:
-    assert equations is not None  # needs_data
-    gram, _ = equations.centred()
-    k = gram.shape[1]
-    ridge = np.maximum(RIDGE * np.trace(gram, axis1=1, axis2=2) / k, np.finfo(np.float32).tiny)
-    inverse = np.linalg.inv(gram + ridge[:, None, None] * np.eye(k))
-    scores = np.zeros_like(weights)
-    for group, matrix in enumerate(weights):
-        blocks = inverse[group][units[:, :, None], units[:, None, :]]
-        rows = matrix[units]  # [units, k of each, n]
-        scores[group][units] = rows * np.linalg.solve(blocks, rows)
-    return scores
-
-
-def _wanda(
-    weights: Floats, equations: NormalEquations | None, units: npt.NDArray[np.intp], rng: np.random.Generator
-) -> Floats:
-    assert equations is not None  # needs_data
-    return np.square(weights) * np.diagonal(equations.gram, axis1=1, axis2=2)[:, :, None]
-
-
-def _magnitude(
-    weights: Floats, equations: NormalEquations | None, units: npt.NDArray[np.intp], rng: np.random.Generator
-) -> Floats:
-    return np.square(weights)
-
-
-def _random(
-    weights: Floats, equations: NormalEquations | None, units: npt.NDArray[np.intp], rng: np.random.Generator
-) -> Floats:
-    return rng.uniform(size=weights.shape)
-
-
-CRITERIA: Mapping[str, _Criterion] = {
-    "obs": _Criterion(True, _obs),
-    "wanda": _Criterion(True, _wanda),
-    "magnitude": _Criterion(False, _magnitude),
-    "random": _Criterion(False, _random),
-}
-
-
-# -- one layer ----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Rounds:
     """The `Solve` of refit.py that zeroes and refits in rounds."""
@@ -175,6 +91,7 @@ class _Rounds:
     density: float
     criterion: str
     seed: int
+    gradients: Mapping[str, Floats]  # mean squares by weight, for the criteria that ask for them
 
     def solve(self, layer: Layer, equations: NormalEquations, start: Floats, with_bias: bool) -> tuple[Floats, Floats]:
         weights, bias = start, np.zeros(start.shape[::2])
@@ -190,9 +107,15 @@ class _Rounds:
         """What stays of weights [groups, k, n]; what is zero already goes first, whatever the criterion."""
         groups, k, n = weights.shape
         inputs, taps = k // layer.taps, layer.taps
-        units = self._units(inputs, taps)
-        rng = np.random.default_rng([self.seed, k, n])
-        scores = CRITERIA[self.criterion].score(weights, equations, units, rng)
+        squares = self.gradients.get(layer.weight.name or "")
+        evidence = Evidence(
+            weights,
+            self._units(inputs, taps),
+            np.random.default_rng([self.seed, k, n]),
+            equations,
+            None if squares is None else layer.matrix(squares),
+        )
+        scores = CRITERIA[self.criterion].score(evidence)
         scores = np.where(weights != 0, scores, 0.0)
         by_tap = scores.reshape(groups, inputs, taps, n).transpose(0, 2, 1, 3)
         keep = self.pattern.keep(by_tap, density).transpose(0, 2, 1, 3).reshape(weights.shape)
