@@ -7,7 +7,7 @@ A target is found by name through the entry-point group `prunus.targets`; third 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -43,6 +43,20 @@ class Formats:
     channel_multiple: int = 1
     softmax: Literal["float", "integer", "host"] = "float"
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def quantized_like(work: Workload, formats: Formats) -> Workload:
+    """The same layers at the device's bit widths: what the network would cost quantized but not pruned."""
+    layers = (
+        replace(
+            layer,
+            weight_bits=formats.weight_bits,
+            input_bits=formats.activation_bits,
+            output_bits=formats.activation_bits,
+        )
+        for layer in work.layers
+    )
+    return replace(work, layers=tuple(layers))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunus.compiler import Context, Options, Pipeline, load, resolve, workload
-from prunus.compiler.report.build import quantized_like
+from prunus.compiler.target import quantized_like
 
 HERE = Path(__file__).resolve().parent
 

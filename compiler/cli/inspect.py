@@ -136,7 +136,7 @@ def _variants(
     from ..model.workload import workload
     from ..passes.base import Context, Options
     from ..pipeline import Pipeline
-    from ..report.build import quantized_like
+    from ..target import quantized_like
 
     works = {}
     shares = {"int8": 0.0} | ({"int8, pruned": sparsity} if sparsity else {})

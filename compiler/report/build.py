@@ -6,7 +6,7 @@ import datetime
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..output import as_json, write_manifest, write_text
 from ..passes.base import Options
 from ..pipeline import PipelineResult
 from ..quantity import Quantity
-from ..target import Artifact, Device, Finding, Formats, Target
+from ..target import Artifact, Device, Finding, Formats, Target, quantized_like
 from ..verify import ISLAND_TOLERANCE, Exactness, Measured, budget_misses, with_exactness
 from . import schema
 from .html import render
@@ -74,20 +74,6 @@ def build_report(outcome: Outcome) -> schema.ReportData:
         verdict=_verdict(outcome, costs),
         provenance=_provenance(outcome),
     )
-
-
-def quantized_like(work: Workload, formats: Formats) -> Workload:
-    """The same layers at the device's bit widths: what the network would cost quantized but not pruned."""
-    layers = (
-        replace(
-            layer,
-            weight_bits=formats.weight_bits,
-            input_bits=formats.activation_bits,
-            output_bits=formats.activation_bits,
-        )
-        for layer in work.layers
-    )
-    return replace(work, layers=tuple(layers))
 
 
 def _plain(value: Any) -> Any:

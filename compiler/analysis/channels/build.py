@@ -34,7 +34,7 @@ def build_channels(space: LabelSpace, records: Records, known: Mapping[str, Dims
     reasons, colours = _pins(space, classes, colours)
     axes = {source: classes[dim.labels] for source, dim in _initializer_axes(records, known)}
     members = _members(axes, records.roles, colours)
-    return _assemble(records, classes, colours, reasons, axes, members)
+    return _assemble(records, classes, colours, reasons, axes, members, known)
 
 
 def _initializer_axes(records: Records, known: Mapping[str, Dims]) -> list[tuple[tuple[str, int], Free]]:
@@ -104,6 +104,7 @@ def _assemble(
     reasons: Mapping[int, Pin],
     axes: Mapping[tuple[str, int], Labels],
     members: Mapping[int, list[Member]],
+    known: Mapping[str, Dims],
 ) -> Channels:
     """Numbers the units group by group, and puts them in place of labels everywhere."""
     unit_of_class = np.full(len(colours), -1, dtype=np.int64)
@@ -121,6 +122,8 @@ def _assemble(
         unit_of_class[inside] = np.arange(count, count + len(inside))
         count += len(inside)
 
+    initializers = set(records.initializers)
+
     def translate(item: Any) -> Any:
         changes = {entry.name: _units(getattr(item, entry.name), unit_of_class, classes) for entry in fields(item)}
         return replace(item, **changes)
@@ -132,6 +135,11 @@ def _assemble(
         patches=tuple(map(translate, records.patches)),
         sites=tuple(map(translate, records.sites)),
         products=tuple(map(translate, records.products)),
+        values={
+            name: tuple(unit_of_class[classes[dim.labels]] if isinstance(dim, Free) else dim.size for dim in dims)
+            for name, dims in known.items()
+            if name not in initializers
+        },
     )
 
 

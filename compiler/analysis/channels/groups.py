@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -124,7 +124,8 @@ class Channels:
     """All channel groups of a model, in graph order, and where their units occur.
 
     `units` gives per (initializer, axis) the unit of every position. `count` is the number of units; a removal is a
-    mask of that length, True for each unit to remove.
+    mask of that length, True for each unit to remove. `values` gives per computed value and axis the units of a
+    dimension that may shrink, or the size of one that never does.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -133,6 +134,7 @@ class Channels:
     patches: tuple[Patch, ...] = ()
     sites: tuple[Site, ...] = ()
     products: tuple[Product, ...] = ()
+    values: Mapping[str, tuple[Units | int, ...]] = field(default_factory=dict)
 
     @property
     def prunable(self) -> tuple[ChannelGroup, ...]:

@@ -30,8 +30,7 @@ def light_workload(name: str) -> Any:
 
     from prunus.compiler.model.load import load_proto
     from prunus.compiler.model.workload import workload
-    from prunus.compiler.report.build import quantized_like
-    from prunus.compiler.target import Formats
+    from prunus.compiler.target import Formats, quantized_like
 
     return quantized_like(workload(load_proto(random_light_model(name, seed=0))), Formats())
 

@@ -13,8 +13,7 @@ from prunus.compiler.model.workload import Layer, Workload, workload
 from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.pipeline import Pipeline
 from prunus.compiler.quantity import UNITS
-from prunus.compiler.report.build import quantized_like
-from prunus.compiler.target import Device
+from prunus.compiler.target import Device, quantized_like
 from prunus.targets.catalog import device_files, resolve
 from prunus.targets.fpga.hls import HlsTarget
 
