@@ -1,0 +1,1 @@
+"""Decides for a device: which widths meet a budget at the least loss, and which networks are worth having at all."""

@@ -1,0 +1,55 @@
+"""The workload under other widths equals what is read from the network that was really cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from light import random_light_model
+from pruning_nets import NETS
+
+from prunus.compiler.analysis.channels import channel_groups
+from prunus.compiler.model.load import load_proto
+from prunus.compiler.model.model import Model
+from prunus.compiler.model.workload import Layer, workload
+from prunus.compiler.model.zeros import Sparsity
+from prunus.compiler.passes.base import Context
+from prunus.compiler.pipeline import Pipeline
+from prunus.compiler.pruning.cut import cut
+from prunus.compiler.search.widths import WidthModel, full_widths, removal
+from prunus.compiler.target import Formats, quantized_like
+
+
+def check(model: Model, seed: int) -> None:
+    channels = channel_groups(model)
+    rng = np.random.default_rng(seed)
+    widths = tuple(int(rng.integers(1, size, endpoint=True)) for size in full_widths(channels))
+    removed = removal(channels, widths, rng.random(channels.count))
+    expected = quantized_like(workload(cut(model, channels, removed)), Formats())
+    found = WidthModel(model, channels, Formats()).workload(widths)
+    assert [plain(layer) for layer in found.layers] == [plain(layer) for layer in expected.layers]
+
+
+def plain(layer: Layer) -> Layer:
+    """Without the measured zeros, which depend on the channels that go."""
+    return replace(layer, sparsity=Sparsity(), zero_fraction=0.0)
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_equals_the_cut_network_for_every_family_of_rules(name: str) -> None:
+    for seed in range(3):
+        check(NETS[name](), seed)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "shufflenet"])
+def test_equals_the_cut_network_on_real_topologies(name: str) -> None:
+    model = load_proto(random_light_model(name))
+    check(Pipeline.default(last="fold_batch_norm").run(model, Context()).model, seed=0)
+
+
+def test_full_widths_change_nothing() -> None:
+    model = NETS["residual"]()
+    channels = channel_groups(model)
+    found = WidthModel(model, channels, Formats())
+    assert found.workload(full_widths(channels)) == found.base
