@@ -38,16 +38,26 @@ def taylor(model: Model, channels: Channels, seed: int, data: Data | None) -> Sc
         UnsupportedError: an operator has no gradient.
     """
     gradients, piece = _unit_gradients(model, channels, seed, needed(data, "taylor"))
-    starts = np.arange(0, len(gradients), piece)
-    sizes = np.diff(np.append(starts, len(gradients)))
-    means = np.add.reduceat(gradients, starts, axis=0) / sizes[:, None]
-    return per_saving(channels, np.square(means).mean(axis=0))
+    return per_saving(channels, first_order(gradients, piece))
 
 
 def optimal_brain_damage(model: Model, channels: Channels, seed: int, data: Data | None) -> Scores:
     """The increase of the loss to second order, by the diagonal of the Fisher information. Errors as for `taylor`."""
     gradients, _ = _unit_gradients(model, channels, seed, needed(data, "obd"))
-    return per_saving(channels, np.square(gradients).mean(axis=0) / 2)
+    return per_saving(channels, second_order(gradients))
+
+
+def first_order(gradients: Scores, piece: int) -> Scores:
+    """The squares of the mean gradients of minibatches of `piece` samples, averaged: [samples, gates] -> [gates]."""
+    starts = np.arange(0, len(gradients), piece)
+    sizes = np.diff(np.append(starts, len(gradients)))
+    means = np.add.reduceat(gradients, starts, axis=0) / sizes[:, None]
+    return np.asarray(np.square(means).mean(axis=0))
+
+
+def second_order(gradients: Scores) -> Scores:
+    """Half the diagonal of the Fisher information: [samples, gates] -> [gates]."""
+    return np.asarray(np.square(gradients).mean(axis=0) / 2)
 
 
 def loss_of(data: Data) -> str:

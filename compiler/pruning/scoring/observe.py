@@ -54,13 +54,13 @@ def readers(model: Model, channels: Channels) -> list[Reader]:
         value = nodes[site.node].inputs[site.index]
         if value is None or value.is_initializer() or (site.units < 0).all():
             continue
-        batch = _batch_axis(value)
+        batch = batch_axis(value)
         if batch != site.axis:
             found.append(Reader(site, nodes[site.node], value.name or "", site.axis, batch))
     return found
 
 
-def _batch_axis(value: ir.Value) -> int:
+def batch_axis(value: ir.Value) -> int:
     """The first symbolic dimension: recurrent networks have time in front of it."""
     dims = enumerate(value.shape or ())
     return next((axis for axis, dim in dims if not isinstance(dim, int)), 0)

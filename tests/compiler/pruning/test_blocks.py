@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,17 @@ from prunus.compiler.model.load import load, load_proto
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context
 from prunus.compiler.pipeline import Pipeline
-from prunus.compiler.pruning.blocks import (
-    BLOCK_CRITERIA,
-    prove_blocks,
-    residual_blocks,
-    shorten,
-    without_blocks,
-)
+from prunus.compiler.pruning.block_criteria import BLOCK_CRITERIA
+from prunus.compiler.pruning.blocks import prove_blocks, shorten
+from prunus.compiler.pruning.residual import residual_blocks, without_blocks
 
 FAINT = (1, 4)  # of six blocks
+GRADIENT = pytest.mark.skipif(find_spec("torch") is None, reason="needs the extra train")
+CRITERIA = [
+    pytest.param(name, marks=GRADIENT if name in ("taylor", "obd") else ())
+    for name in BLOCK_CRITERIA
+    if name != "random"
+]
 
 
 def tower() -> Model:
@@ -70,7 +73,7 @@ def test_a_shortcut_that_others_read_is_no_block_of_its_own() -> None:
     assert residual_blocks(NETS["chain"]()) == []
 
 
-@pytest.mark.parametrize("criterion", [name for name in BLOCK_CRITERIA if name != "random"])
+@pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("fraction", [0.25, 0.3])
 def test_faint_blocks_go_first_and_chance_does_worse(criterion: str, fraction: float) -> None:
     model, data = tower(), samples()

@@ -55,9 +55,9 @@ def test_criteria_with_data_see_which_inputs_matter(criterion: str, pattern: str
     for seed in range(3):
         model = one_layer(pattern, seed, 3)
         data, fresh = draw(pattern, seed, 1e-3), draw(pattern, seed + 50, 1e-3)
-        assert loss(model, pattern, criterion, data, fresh) < 0.01
-        assert loss(model, pattern, "magnitude", data, fresh) > 0.1
-        assert loss(model, pattern, "random", data, fresh, seed) > 0.1
+        found = loss(model, pattern, criterion, data, fresh)
+        assert found < 0.1 * loss(model, pattern, "magnitude", data, fresh)
+        assert found < 0.1 * loss(model, pattern, "random", data, fresh, seed)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
