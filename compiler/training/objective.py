@@ -19,8 +19,9 @@ from ..data import Data
 from ..errors import UsageError
 from ..model.match import is_op
 from ..model.model import Model
+from .augment import Batch
 from .rules.call import Tensor
-from .teacher import Teacher
+from .teacher import Taught, Teacher
 from .tuning import Tuning
 
 Array = npt.NDArray[Any]
@@ -50,36 +51,46 @@ class Objective:
             raise UsageError("The teacher has another number of outputs.", code="teacher-mismatch")
         self.fetch = tuple(dict.fromkeys((*self.heads, *(teacher.features if teacher else ()))))
 
-    def __call__(self, found: Mapping[str, Tensor], index: npt.NDArray[np.int64], feeds: Mapping[str, Array]) -> Tensor:
-        """The mean loss of the samples `index`, of which `found` are the student's values."""
+    def __call__(self, found: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The mean loss of a batch, of which `found` are the student's values."""
         tensors = [found[name] for name in self.heads]
         share = 0.0 if self.teacher is None else 1.0 if self.labels is None else self.tuning.distillation
         loss = tensors[0].new_zeros(())
         if self.labels is not None and share < 1:
-            loss = loss + (1 - share) * self._label_loss(tensors[0], self.labels[index])
+            loss = loss + (1 - share) * self._label_loss(tensors[0], self.labels, batch)
+        theirs = Taught([], {}) if self.teacher is None else self.teacher(batch)
         if self.teacher is not None and share > 0:
-            loss = loss + share * self._teacher_loss(self.teacher, tensors, index)
+            loss = loss + share * self._teacher_loss(self.teacher, tensors, theirs.answers)
         if self.teacher is not None and self.teacher.features and self.tuning.features:
-            theirs = self.teacher.feature_values(feeds)
-            pairs = [(found[name], theirs[name]) for name in self.teacher.features]
+            pairs = [(found[name], theirs.features[name]) for name in self.teacher.features]
             losses = [feature_loss(ours, _like(other, ours)) for ours, other in pairs]
             loss = loss + self.tuning.features * torch.stack(losses).mean()
         return loss
 
-    def _label_loss(self, output: Tensor, labels: Array) -> Tensor:
+    def _label_loss(self, output: Tensor, labels: Array, batch: Batch) -> Tensor:
+        """Mixed samples have the mean of both labels' losses, which are linear in the label."""
+        if batch.partner is None or batch.share is None:
+            return self._losses(output, labels[batch.index]).mean()
+        share = torch.from_numpy(batch.share).to(output.device)
+        own, other = (self._losses(output, labels[index]) for index in (batch.index, batch.partner))
+        return (share * own + (1 - share) * other).mean()
+
+    def _losses(self, output: Tensor, labels: Array) -> Tensor:
+        """[n]: one for each sample."""
         if self.kind == "mse":
             wanted = _like(labels, output)
             if wanted.numel() != output.numel():
                 raise _bad_labels(f"Labels of shape {labels.shape} for an output of shape {tuple(output.shape)}.")
-            return F.mse_loss(output, wanted.reshape(output.shape))
+            return (output - wanted.reshape(output.shape)).square().flatten(1).mean(dim=1)
         classes = output.shape[1]
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
             raise _bad_labels(f"The network tells {classes} classes apart; each label must be one of their numbers.")
-        return F.cross_entropy(output, torch.from_numpy(labels.astype(np.int64)).to(output.device))
+        wanted = torch.from_numpy(labels.astype(np.int64)).to(output.device)
+        return F.cross_entropy(output, wanted, reduction="none")
 
-    def _teacher_loss(self, teacher: Teacher, ours: Sequence[Tensor], index: npt.NDArray[np.int64]) -> Tensor:
+    def _teacher_loss(self, teacher: Teacher, ours: Sequence[Tensor], theirs: Sequence[Array]) -> Tensor:
         """For classes the softened cross-entropy, else the squared error relative to the answers' mean square."""
-        pairs = [(tensor, _like(array, tensor)) for tensor, array in zip(ours, teacher.answers(index), strict=True)]
+        pairs = [(tensor, _like(array, tensor)) for tensor, array in zip(ours, theirs, strict=True)]
         for tensor, other in pairs:
             if tensor.shape != other.shape:
                 raise UsageError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,42 +16,59 @@ from ..model.match import dims
 from ..model.model import Model
 from ..model.shapes import all_values
 from ..model.untrusted import shown
+from .augment import Batch
 
 Array = npt.NDArray[Any]
 
 
-class Teacher:
-    """The answers of a model on all of the data, computed once, and its features batch by batch.
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What the teacher says of one batch: its answers in order, its features by the student's names."""
 
-    `heads` are the values that count as answers; `features` maps the student's values to the teacher's.
+    answers: list[Array]
+    features: Mapping[str, Array]
+
+
+class Teacher:
+    """The answers of a model, and its features batch by batch.
+
+    `heads` are the values that count as answers; `features` maps the student's values to the teacher's. `powers` are
+    the mean squares of its answers on the data. Samples that stay as they are it answers once for all.
 
     Raises:
         UsageError: the inputs do not correspond, or the teacher has no such feature (`teacher-mismatch`).
     """
 
     def __init__(
-        self, student: Model, teacher: Model, data: Data, heads: Sequence[str], features: Mapping[str, str]
+        self,
+        student: Model,
+        teacher: Model,
+        data: Data,
+        heads: Sequence[str],
+        features: Mapping[str, str],
+        *,
+        changing: bool = False,
+        threads: int = 1,
     ) -> None:
-        self.heads, self.features = tuple(heads), dict(features)
+        self.heads, self.features, self._changing = tuple(heads), dict(features), changing
         self._inputs = _inputs(student, teacher)
         known = {value.name for value in all_values(teacher.graph)}
         missing = sorted(set(features.values()) - known)
         if missing:
             raise UsageError(f"The teacher has no value called {shown(missing[0])}.", code="teacher-mismatch")
-        found = Session(teacher, list(heads), threads=1).run(self._fed(data.inputs))
+        found = Session(teacher, list(heads), threads=threads).run(self._fed(data.inputs))
         self._answers = [found[name] for name in heads]
         self.powers = [max(float(np.mean(np.square(array, dtype=np.float64))), 1e-12) for array in self._answers]
-        wanted = sorted(set(features.values()))
-        self._session = Session(teacher, wanted, threads=1) if features else None
+        wanted = sorted({*features.values(), *(heads if changing else ())})
+        self._session = Session(teacher, wanted, threads=threads) if wanted else None
 
-    def answers(self, index: npt.NDArray[np.int64]) -> list[Array]:
-        return [array[index] for array in self._answers]
+    def __call__(self, batch: Batch) -> Taught:
+        found = {} if self._session is None else self._session.run(self._fed(batch.arrays))
+        answers = [found[name] if self._changing else array[batch.index] for name, array in self._named_answers()]
+        return Taught(answers, {ours: found[theirs] for ours, theirs in self.features.items()})
 
-    def feature_values(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The features of one batch, keyed by the student's names."""
-        assert self._session is not None  # asked for only where there are features
-        found = self._session.run(self._fed(feeds))
-        return {ours: found[theirs] for ours, theirs in self.features.items()}
+    def _named_answers(self) -> Iterable[tuple[str, Array]]:
+        return zip(self.heads, self._answers, strict=True)
 
     def _fed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         return {theirs: np.asarray(feeds[ours]) for ours, theirs in self._inputs.items()}

@@ -18,6 +18,7 @@ from ..model.match import dims
 from ..model.model import Model
 from ..target import Progress, no_progress
 from . import checkpoint as checkpoints
+from .augment import Augmenter, Batch
 from .checkpoint import Checkpoint
 from .function import TorchGraph
 from .objective import Objective, answers, choose_loss
@@ -88,6 +89,7 @@ class _Run:
         masks: Mapping[str, Any],
     ) -> None:
         data, self.batch = _batches(model, data, tuning)
+        self.augment = Augmenter(model, data, tuning.augment, tuning.seed)
         self.data, self.tuning = data, tuning
         self.names = trainable(model, freeze)
         self.graph = TorchGraph(model, device=_device(tuning.device))
@@ -99,11 +101,14 @@ class _Run:
         self.masks = {name: torch.from_numpy(mask).to(self.graph.device) for name, mask in found.items()}
         guide = None
         if teacher is not None:
-            guide = Teacher(model, teacher, data, answers(teacher, choose_loss(model, data, tuning)), features)
+            heads = answers(teacher, choose_loss(model, data, tuning))
+            guide = Teacher(
+                model, teacher, data, heads, features, changing=bool(tuning.augment), threads=tuning.threads
+            )
         self.objective = Objective(model, data, guide, tuning)
         self.weights = [self.graph.parameters[name] for name in self.names]
         groups = [{"params": [tensor], "scale": _scale(tensor)} for tensor in self.weights]
-        self.optimizer = torch.optim.AdamW(groups, tuning.learning_rate, weight_decay=tuning.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, tuning.learning_rate, weight_decay=tuning.weight_decay, fused=True)
         self.losses: list[float] = []
         self.fingerprint = _fingerprint(model, data, tuning, teacher, features, self.names, found)
         self._apply_masks()
@@ -118,14 +123,15 @@ class _Run:
             done = number * steps + step
             progress("Fine-tuning", done / total)
             rate = self.tuning.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
-            losses.append(self._step(order[step * self.batch : (step + 1) * self.batch], rate))
+            chosen = order[step * self.batch : (step + 1) * self.batch]
+            arrays = {name: array[chosen] for name, array in self.data.inputs.items()}
+            losses.append(self._step(self.augment(arrays, chosen, number, step), rate))
         self.losses.append(float(np.mean(losses)))
 
-    def _step(self, index: npt.NDArray[np.int64], rate: float) -> float:
-        arrays = {name: array[index] for name, array in self.data.inputs.items()}
-        feeds = {name: self.graph.tensor(array) for name, array in arrays.items()}
-        found = self.graph(feeds, fetch=self.objective.fetch, learning=self.tuning.batch_norm == "update")
-        loss: Tensor = self.objective(found, index, arrays)
+    def _step(self, batch: Batch, rate: float) -> float:
+        feeds = {name: self.graph.tensor(array) for name, array in batch.arrays.items()}
+        found = self._forward(feeds)
+        loss: Tensor = self.objective(found, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise UsageError(
@@ -141,6 +147,14 @@ class _Run:
         self.optimizer.step()
         self._apply_masks()
         return value
+
+    def _forward(self, feeds: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The values that the objective looks at, in `graph.real` whatever they are computed in."""
+        fast = self.tuning.precision == "bfloat16"
+        learning = self.tuning.batch_norm == "update"
+        with torch.autocast(self.graph.device.type, torch.bfloat16, enabled=fast):
+            found = self.graph(feeds, fetch=self.objective.fetch, learning=learning)
+        return {name: value.to(self.graph.real) for name, value in found.items()}
 
     def _apply_masks(self) -> None:
         with torch.no_grad():
@@ -168,10 +182,7 @@ class _Run:
                 tensor.copy_(torch.from_numpy(saved.arrays[f"weight/{name}"]))
                 keys = [key for key in saved.arrays if key.startswith(f"adam/{name}/")]
                 self.optimizer.state[tensor] = {
-                    key.rpartition("/")[2]: torch.from_numpy(saved.arrays[key].copy()).to(
-                        "cpu" if key.endswith("/step") else tensor.device
-                    )
-                    for key in keys
+                    key.rpartition("/")[2]: torch.from_numpy(saved.arrays[key].copy()).to(tensor.device) for key in keys
                 }
             for name, value in self._statistics().items():
                 value.copy_(torch.from_numpy(saved.arrays[f"constant/{name}"]))

@@ -97,7 +97,7 @@ def with_zeros(model: Model, share: float, seed: int = 0) -> Model:
 def test_distillation_recovers_a_pruned_network_without_labels(digits: tuple[Model, Model, Data, Data]) -> None:
     model, pruned, train, test = digits
     before = accuracy(pruned, test)
-    tuning = Tuning(epochs=30, learning_rate=0.05, loss="cross_entropy")
+    tuning = Tuning(epochs=40, learning_rate=0.03, loss="cross_entropy")
     tuned = fine_tune(pruned, unlabelled(train), tuning, teacher=model)
     after = accuracy(tuned.model, test)
     assert before < 0.92
