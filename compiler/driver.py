@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from .config.file import plain, toml
+from .config.settings import NAME as CONFIGURATION
 from .data import Array, Data, from_arrays, load_data
 from .errors import UnsupportedError, UsageError
 from .integer.check import check_graph
@@ -17,7 +20,7 @@ from .model.loading.limits import Limits
 from .model.model import Model
 from .model.save import save
 from .model.workload import workload
-from .output import staged
+from .output import staged, write_text
 from .passes.base import Context, Options
 from .pipeline import Pipeline
 from .registry import resolve
@@ -42,7 +45,6 @@ class Request:
     data: Source = None
     calibration: Source = None
     options: Options = field(default_factory=Options)
-    max_drop: float | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
     metric: Metric | None = None
     verify_samples: int = 64
@@ -51,6 +53,7 @@ class Request:
     limits: Limits = field(default_factory=Limits)
     shapes: Mapping[str, tuple[int, ...]] | None = None
     measure_latency: bool = False
+    configuration: Mapping[str, Any] = field(default_factory=dict)  # settings by name, kept beside the result
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,12 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
             measured=measured,
             exactness=exactness,
             options=request.options,
-            max_drop=request.max_drop,
+            max_drop=request.options.max_drop,
             budget=request.budget,
+            configuration=plain(request.configuration, request.out),
         )
+        if request.configuration:
+            write_text(folder / CONFIGURATION, toml(request.configuration, request.out))
         report = build_report(outcome)
         write_report(folder, report, artifact)
     progress("done", 1.0)

@@ -33,8 +33,7 @@ def build(device: str, out: Path, bar: Progress) -> Compiled:
         out=out / device,
         data=DIGITS / "digits.npz",
         calibration=DIGITS / "calibration.npz",
-        options=Options(sparsity=SPARSITY),
-        max_drop=0.02,
+        options=Options(sparsity=SPARSITY, max_drop=0.02),
         verify_samples=540,
     )
     return compile(request, lambda what, done: bar.update(task, description=f"{device}: {what}", completed=done))

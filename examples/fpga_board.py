@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from prunus.compiler import Request, compile
+from prunus.compiler import Options, Request, compile
 
 HERE = Path(__file__).resolve().parent
 
@@ -22,7 +22,7 @@ def main(out: Path) -> None:
         out=out,
         data=HERE / "digits" / "digits_flat.npz",
         verify_samples=100,
-        max_drop=0.02,
+        options=Options(max_drop=0.02),
     )
     report = compile(request).report
     assert report.accuracy and report.fidelity

@@ -23,8 +23,7 @@ def main(out: Path) -> None:
         out=out,
         data=HERE / "digits" / "digits.npz",
         calibration=HERE / "digits" / "calibration.npz",
-        options=Options(sparsity=0.5),
-        max_drop=0.02,
+        options=Options(sparsity=0.5, max_drop=0.02),
         verify_samples=4,
     )
     report = compile(request).report

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..config.settings import Settings
 from ..errors import UsageError
 from . import options as opt
 from . import show
+from .settings import takes
 
 if TYPE_CHECKING:
     from ..integer.graph import Graph
@@ -18,23 +20,22 @@ if TYPE_CHECKING:
     from ..target import Device, Formats, Target
 
 
-def check(
-    model: opt.ModelFile,
-    target: opt.TargetNames,
-    data: opt.DataFile = None,
-    shape: opt.Shapes = None,
-    json: opt.Json = False,
-) -> None:
+_DEVICES = "One or more devices, separated by commas."
+
+
+@takes("model", "target", "data", "shape", target=_DEVICES)
+def check(settings: Settings, json: opt.Json = False) -> None:
     """Say what of MODEL would run where, and why, before anything is built."""
     from ..model.load import load
     from ..registry import resolve
 
-    loaded = load(model, shapes=opt.parse_shapes(shape))
+    job = settings.job
+    loaded = load(settings.need("model"), shapes=opt.parse_shapes(job.shape))
     rows: list[dict[str, Any]] = []
     with show.progress_bar(not json) as progress:
-        for name in target.split(","):
+        for name in settings.need("target").split(","):
             backend, device = resolve(name.strip())
-            graph = _integer_graph(loaded, backend.formats(device), data, progress)
+            graph = _integer_graph(loaded, backend.formats(device), job.data, progress)
             origins = {op.name: op for op in graph.ops}
             for finding in backend.check(graph, device):
                 op = origins.get(finding.layer)
@@ -82,10 +83,17 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     show.output.print(table)
 
 
+@takes(
+    "model",
+    "target",
+    "sparsity",
+    "data",
+    "shape",
+    target=_DEVICES,
+    sparsity="Also with this share of MACs gone.",
+)
 def estimate(
-    model: opt.ModelFile,
-    target: opt.TargetNames,
-    sparsity: Annotated[float, typer.Option(help="Also estimate the model pruned by this share of MACs.")] = 0.0,
+    settings: Settings,
     against: Annotated[
         Path | None, typer.Option(help="Another .onnx to compare with, as it is: a compressed one.", show_default=False)
     ] = None,
@@ -96,8 +104,6 @@ def estimate(
         Path | None, typer.Option(help="Folder for the study of an ASIC: JSON, CSV and HTML.", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes that explore at the same time.")] = 2,
-    data: opt.DataFile = None,
-    shape: opt.Shapes = None,
     json: opt.Json = False,
 ) -> None:
     """Estimate what MODEL would cost on each device, in seconds and without any tool: int8, and pruned when asked.
@@ -108,13 +114,13 @@ def estimate(
     from ..registry import resolve
     from ..report.build import estimate_info
 
-    shapes = opt.parse_shapes(shape)
-    loaded, other = load(model, shapes=shapes), load(against, shapes=shapes) if against else None
+    job = settings.job
+    shapes = opt.parse_shapes(job.shape)
+    loaded, other = load(settings.need("model"), shapes=shapes), load(against, shapes=shapes) if against else None
     rows: list[dict[str, Any]] = []
-    for name in target.split(","):
+    for name in settings.need("target").split(","):
         backend, device = resolve(name.strip())
-        share = opt.fraction("sparsity", sparsity, 0.96)
-        works = _variants(loaded, other, backend.formats(device), share, data)
+        works = _variants(loaded, other, backend.formats(device), settings.options.sparsity, job.data)
         if sweep or out is not None:
             _study(backend, device, works, sweep, out, jobs, json)
             continue

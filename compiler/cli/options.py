@@ -5,65 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import UsageError
 
-ModelFile = Annotated[Path, typer.Argument(help="The trained model, an .onnx file.", show_default=False)]
-DataFile = Annotated[
-    Path | None,
-    typer.Option("--data", help="Samples to score on: .npz with x and y, or a folder.", show_default=False),
-]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(help="Samples to calibrate on; without it a part of --data is set aside.", show_default=False),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option("--shape", help="A dynamic input's shape without the batch, NAME=3x224x224.", show_default=False),
-]
-Criterion = Annotated[
-    str,
-    typer.Option(
-        help="How channels are ranked: auto, obs, sensitivity, wanda, hrank, apoz, activation, bn, mrmr (with labels), "
-        "fpgm, l2, l1 or random."
-    ),
-]
-Scope = Annotated[str, typer.Option(help="Of the pruning budget: global, or the same share of every layer (layer).")]
-Schedule = Annotated[
-    str, typer.Option(help="one-shot, or iterative: step by step, going back where --max-drop would be broken.")
-]
-LayerSparsity = Annotated[
-    float, typer.Option(help="Share of multiply-accumulates to prune away as whole residual blocks, 0 to 0.95.")
-]
-WeightSparsity = Annotated[float, typer.Option(help="Share of the weights to zero inside of layers, 0 to 0.98.")]
-ZeroPattern = Annotated[
-    str,
-    typer.Option(help="Pattern of those zeros: auto (what the device skips), 16x4, 4x4, 32x4, 32x64, 2:4 or weight."),
-]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Untrusted = Annotated[bool, typer.Option("--untrusted", help="Work in a child process with memory and time limits.")]
 
-
-def _complete_target(incomplete: str) -> list[str]:
-    from ..registry import all_devices
-
-    return [name for name in all_devices() if name.startswith(incomplete)]
-
-
-TargetName = Annotated[
-    str,
-    typer.Option("--target", "-t", help="[[BACKEND:]]DEVICE, see `prunus targets`.", autocompletion=_complete_target),
-]
-TargetNames = Annotated[
-    str,
-    typer.Option("--target", "-t", help="One or more devices, separated by commas.", autocompletion=_complete_target),
-]
 
 # What a budget may bound: its name on the command line -> (key of quantity.UNITS, factors of the units it may carry).
 _TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -113,10 +64,10 @@ def _positive(text: str) -> bool:
         return False
 
 
-def parse_shapes(items: list[str] | None) -> dict[str, tuple[int, ...]] | None:
+def parse_shapes(items: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
     """`['image=3x224x224']` -> {'image': (3, 224, 224)}. Raises UsageError."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for item in items or []:
+    for item in items:
         name, separator, dims = item.rpartition("=")
         if not separator or not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)*", dims):
             raise UsageError(
@@ -143,12 +94,3 @@ def load_function(option: str, spec: str | None) -> Callable[..., Any] | None:
     if not callable(function):
         raise UsageError(f"'{spec[:80]}' of --{option} is not a function.", code="bad-function")
     return function  # type: ignore[no-any-return]
-
-
-def fraction(name: str, value: float, upper: float = 1.0) -> float:
-    """Checks 0 <= value < upper. Raises UsageError naming the option."""
-    if not 0 <= value < upper:
-        raise UsageError(
-            f"--{name} {value} is out of range.", code="out-of-range", hint=f"Give a number from 0 to below {upper:g}."
-        )
-    return value

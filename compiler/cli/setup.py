@@ -7,43 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config.settings import Settings
 from ..errors import UsageError
 from . import options as opt
 from . import show
-
-_STARTER = """\
-#!/bin/sh
-# Made by `prunus init`. Compiles one model for one device; every option is explained by `prunus compile --help`.
-set -eu
-prunus compile {model} \\
-  --target {target} \\
-  --data {data} \\
-  --sparsity 0.3 \\
-  --max-drop 0.01 \\
-  --out out
-"""
+from .settings import takes
 
 
+@takes("model", "target", "data")
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to put the starter script.")] = Path(),
-    model: Annotated[str, typer.Option(help="Your model.")] = "model.onnx",
-    data: Annotated[str, typer.Option(help="Your samples.")] = "data.npz",
-    target: opt.TargetName = "host-cpu",
+    settings: Settings,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("prunus.toml"),
 ) -> None:
-    """Write a starter script, compile.sh, to adapt."""
-    import shlex
-
+    """Write a configuration file with every setting and what it means, to adapt and compile with."""
+    from ..config.file import template
     from ..output import write_text
     from ..registry import resolve
 
-    resolve(target)
-    path = folder / "compile.sh"
-    if path.exists():
-        raise UsageError("compile.sh exists already.", code="exists", where=str(path), hint="Choose another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, _STARTER.format(model=shlex.quote(model), data=shlex.quote(data), target=shlex.quote(target)))
-    path.chmod(0o755)
-    show.output.print(f"Written: {path}. Put your model and data beside it and run it.", soft_wrap=True)
+    job = settings.job
+    resolve(job.target or "host-cpu")
+    if out.exists():
+        raise UsageError("The file exists already.", code="exists", where=str(out), hint="Choose another --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    start = {"model": Path("model.onnx"), "target": "host-cpu", "data": Path("data.npz"), "max_drop": 0.01}
+    write_text(out, template(start | dict(settings.given), out.parent))
+    show.output.print(f"Written: {show.printable(str(out), 300)}. Next: prunus compile --config {out}", soft_wrap=True)
 
 
 def targets(json: opt.Json = False) -> None:

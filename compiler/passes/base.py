@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
+from ..config.options import Options
 from ..data import Data
 from ..model.model import Model
 from ..target import Device, Formats, Progress, Target, no_progress
+
+__all__ = ["Context", "Note", "Options", "Pass", "PassResult"]
 
 
 @dataclass(frozen=True)
@@ -28,27 +30,6 @@ class PassResult:
     model: Model
     changed: bool
     notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked of compression; every field has the default of the command line."""
-
-    sparsity: float = 0.0  # share of MACs to remove by channel pruning
-    criterion: str = "auto"
-    scope: str = "global"  # of the channel budget: global, or the same share of every layer
-    schedule: str = "one-shot"  # one-shot | iterative (step by step, within max_drop)
-    max_drop: float | None = None  # largest loss of the score that iterative pruning may cause
-    layer_sparsity: float = 0.0  # share of MACs to remove as whole residual blocks, before channels
-    layer_criterion: str = "influence"  # of blocks: influence, sensitivity or random
-    reconstruct: bool = True
-    weight_sparsity: float = 0.0  # share of the weights to zero inside of layers
-    pattern: str = "auto"  # of those zeros: auto (what the device skips), 16x4 and the like, N:M, or weight
-    weight_criterion: str = "auto"
-    calibration: str = "auto"  # minmax | percentile | mse | auto (per tensor, by local error)
-    quantize: bool = True
-    seed: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

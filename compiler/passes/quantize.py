@@ -18,8 +18,10 @@ from ..model.model import Model
 from ..quantization.calibrate import CLIPPING, Calibrated, calibrate
 from ..quantization.plan import Group, Plan, plan
 from ..quantization.preprocess import Affine, Folded, fold, trace
-from ..quantization.qdq import Writer
-from ..quantization.scales import QuantizedWeights, check_formats
+from ..quantization.qdq import Stored, Writer
+from ..quantization.refine import Refined, refine
+from ..quantization.rounding import ROUNDINGS, Rounding, nearest
+from ..quantization.scales import check_formats
 from .affine_layers import affine_to_depthwise
 from .base import Context, Note, PassResult
 
@@ -31,7 +33,7 @@ Array = npt.NDArray[Any]
 class Quantize:
     """Turns weights into int8 and activations into u8 or s8, as `Context.formats` says, calibrated on the data.
 
-    `Options.calibration` names the range method. Without data it raises UsageError (`needs-data`), unless
+    `Options.ranges` names the range method. Without data it raises UsageError (`needs-data`), unless
     `options.extra["calibration_data"]` is "random": then the model is calibrated on normal noise, and a note says so.
     """
 
@@ -56,6 +58,8 @@ class Quantize:
             Note("affine-layer", "The per-channel scale and shift became a depthwise layer.", name)
             for name in affine_to_depthwise(result.graph)
         ]
+        rounding = _rounding(context.options.rounding)
+        original = result.clone()
         planned = plan(result.graph, context.formats)
         if not planned.groups:
             notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
@@ -63,18 +67,28 @@ class Quantize:
         roots = [root for group in planned.groups for root in group.roots]
         axes = {linear.inputs[0]: linear.input_axis for linear in planned.linears}
         seen = collect(result, roots, data, means=axes, progress=context.progress)
-        method = context.options.calibration
+        method = context.options.ranges
         chosen = [calibrate(group, seen.statistics, context.formats, method) for group in planned.groups]
         means = {value: seen.means[str(value.name)] for value in axes}
-        notes += _write(result, planned, chosen, means, context)
+        outputs = {linear.node: str(linear.output.name) for linear in planned.linears}
+        stored = _write(result, planned, chosen, means, context, notes)
+        if rounding is not nearest:
+            refined = refine(
+                original, result, stored, outputs, data, rounding, seed=context.options.seed, progress=context.progress
+            )
+            notes += [_rounding_note(each, context.options.rounding) for each in refined]
         return PassResult(result, True, (*notes, *_refusals(planned)))
 
 
 def _write(
-    model: Model, planned: Plan, chosen: list[Calibrated], means: Mapping[ir.Value, Array], context: Context
-) -> list[Note]:
-    """Rewrites the graph of `model`; returns the notes about layers and inputs."""
-    notes: list[Note] = []
+    model: Model,
+    planned: Plan,
+    chosen: list[Calibrated],
+    means: Mapping[ir.Value, Array],
+    context: Context,
+    notes: list[Note],
+) -> list[Stored]:
+    """Rewrites the graph of `model`; adds notes about layers and inputs."""
     writer = Writer(model.graph, planned)
     types: dict[ir.Value, QType] = {}
     for group, calibrated in zip(planned.groups, chosen, strict=True):
@@ -85,13 +99,29 @@ def _write(
         for point in group.points:
             whole = folded if folded is not None and point.value is group.roots[0] else None
             types[writer.activation(point, type_, whole)] = type_
+    stored = []
     for linear in planned.linears:
         dequantized = linear.node.inputs[0]
         assert dequantized is not None
-        found = writer.weights(linear, types[dequantized], means[linear.inputs[0]], context.formats)
-        notes.append(_layer_note(linear.node, found, types[dequantized], context))
+        stored.append(writer.weights(linear, types[dequantized], means[linear.inputs[0]], context.formats))
+        notes.append(_layer_note(stored[-1]))
     writer.finish()
-    return notes
+    return stored
+
+
+def _rounding(name: str) -> Rounding:
+    if name not in ROUNDINGS:
+        raise UsageError(
+            f"There is no rounding called '{name[:64]}'.",
+            code="rounding-unknown",
+            hint=f"Roundings: {', '.join(ROUNDINGS)}.",
+        )
+    return ROUNDINGS[name]
+
+
+def _rounding_note(refined: Refined, name: str) -> Note:
+    figures = f"squared error of the outputs {refined.before:.2%} by rounding to the nearest, now {refined.after:.2%}"
+    return Note("rounded", f"Rounded by {name}: {figures}.", refined.where)
 
 
 def _fold_input(group: Group, type_: QType, context: Context, notes: list[Note]) -> tuple[Affine, Folded] | None:
@@ -112,12 +142,13 @@ def _fold_input(group: Group, type_: QType, context: Context, notes: list[Note])
     return affine, folded
 
 
-def _layer_note(node: ir.Node, found: QuantizedWeights, x: QType, context: Context) -> Note:
+def _layer_note(stored: Stored) -> Note:
+    node, found, x = stored.linear.node, stored.found, stored.x
     per = "channel" if found.scale.size > 1 else "tensor"
     raised = f"; {found.raised} scales raised to keep biases in int32" if found.raised else ""
     return Note(
         "quantized",
-        f"{node.op_type}: {context.formats.weight_bits}-bit weights per {per}, input {x.dtype[0]}{x.bits}{raised}.",
+        f"{node.op_type}: {stored.formats.weight_bits}-bit weights per {per}, input {x.dtype[0]}{x.bits}{raised}.",
         str(node.name),
     )
 

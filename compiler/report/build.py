@@ -46,6 +46,7 @@ class Outcome:
     options: Options
     max_drop: float | None
     budget: Mapping[str, float]
+    configuration: Mapping[str, Any]
 
 
 def build_report(outcome: Outcome) -> schema.ReportData:
@@ -222,6 +223,7 @@ def _provenance(outcome: Outcome) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("numpy", "onnx", "onnx-ir", "onnxruntime")},
         "options": _plain(asdict(outcome.options)),
+        "configuration": dict(outcome.configuration),
         "loading": _plain(outcome.original.provenance),
     }
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from ..config.setting import Setting
 from ..errors import UsageError
-from ..model.model import Model
+
+if TYPE_CHECKING:
+    from ..model.model import Model
 
 Loss = Literal["auto", "cross_entropy", "mse"]
+AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "colour", "noise", "erase", "mixup", "cutmix")
 
 
 @dataclass(frozen=True)
@@ -20,20 +24,33 @@ class Tuning:
     labels. `temperature` softens both networks' answers (Hinton, Vinyals and Dean, 2015). `features` is the weight of
     the features' loss beside it. `batch_norm`: `update` uses and tracks the statistics of the batches, `frozen` keeps
     the stored ones. The learning rate is relative to the size of each weight, and falls along a cosine to zero.
+    `augment` names changes that every batch undergoes (see `training.augment`). `precision` is that of convolutions and
+    products: `bfloat16` takes about half the time on a CPU that has it.
     """
 
-    epochs: int = 5
-    batch: int = 32
-    learning_rate: float = 1e-2
-    weight_decay: float = 0.0
-    loss: Loss = "auto"
-    distillation: float = 0.9
-    temperature: float = 2.0
+    table: ClassVar[str] = "training"
+    panel: ClassVar[str] = "Training"
+
+    epochs: Annotated[int, Setting("Passes over the data.", at_least=0)] = 5
+    batch: Annotated[int, Setting("Samples per step.", at_least=1)] = 32
+    learning_rate: Annotated[float, Setting("Adam's first step, relative to each weight; it falls to zero.")] = 1e-2
+    weight_decay: Annotated[float, Setting("How strongly weights are pulled to zero.", at_least=0)] = 0.0
+    loss: Annotated[Loss, Setting("What becomes small; auto: as labels and outputs suggest.")] = "auto"
+    distillation: Annotated[float, Setting("The teacher's share of the loss.", at_least=0, at_most=1)] = 0.9
+    temperature: Annotated[float, Setting("How soft the teacher's answers are made.")] = 2.0
     features: float = 1.0
-    batch_norm: Literal["update", "frozen"] = "update"
+    batch_norm: Annotated[
+        Literal["update", "frozen"], Setting("Statistics of batch normalisation: from the batches, or as stored.")
+    ] = "update"
+    augment: Annotated[
+        tuple[str, ...], Setting("How samples are varied while training (repeatable).", AUGMENTATIONS)
+    ] = ()
+    precision: Annotated[Literal["float32", "bfloat16"], Setting("Of the arithmetic while training.")] = "float32"
     seed: int = 0
-    device: str = "auto"  # a GPU where torch has one
-    threads: int = 1  # of the CPU; another number may give other last digits
+    device: Annotated[str, Setting("Where torch computes; auto: a GPU where it has one.", ("auto", "cpu", "cuda"))] = (
+        "auto"
+    )
+    threads: Annotated[int, Setting("CPU threads; another number may give other last digits.", at_least=1)] = 1
 
     def __post_init__(self) -> None:
         wrong = [
@@ -49,6 +66,8 @@ class Tuning:
                 ("features", 0 <= self.features < float("inf")),
                 ("loss", self.loss in ("auto", "cross_entropy", "mse")),
                 ("batch_norm", self.batch_norm in ("update", "frozen")),
+                ("precision", self.precision in ("float32", "bfloat16")),
+                ("augment", set(self.augment) <= set(AUGMENTATIONS)),
             )
             if not good
         ]

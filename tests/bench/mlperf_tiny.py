@@ -20,7 +20,7 @@ sys.path.insert(0, str(TESTS / "support"))
 
 from real_tasks import Task, load_task, task_names
 
-from prunus.compiler import Data, ReportData, Request, compile, load
+from prunus.compiler import Data, Options, ReportData, Request, compile, load
 
 DEVICES = ("host-cpu", "npu-16nm")
 
@@ -35,7 +35,7 @@ def compile_task(task: Task, device: str, out: Path, verify_samples: int = 16) -
         data=Data(task.feeds(model)),
         calibration=task.calibration_data(model),
         metric=lambda outputs, _: task.score(outputs),
-        max_drop=allowed_loss(task),
+        options=Options(max_drop=allowed_loss(task)),
         verify_samples=verify_samples,
     )
     return compile(request).report

@@ -73,7 +73,7 @@ def prepare(path: Path) -> Model:
 
 def evaluate(task: Task, original: Model, scheme: str, calibration: str = "auto") -> Row:
     """Quantizes the prepared float model for a scheme and scores both on the same samples."""
-    context = Context(SCHEMES[scheme], Options(calibration=calibration), task.calibration_data(original))
+    context = Context(SCHEMES[scheme], Options(ranges=calibration), task.calibration_data(original))
     result = Quantize().run(original, context)
     output = str(original.graph.outputs[0].name)
     found = []

@@ -81,7 +81,7 @@ def compress(model: Model, samples: np.ndarray, density: float = 1.0, formats: F
     """Zeroes blocks of 16x4 weights by magnitude down to `density`, balanced over groups of outputs, then quantizes."""
     formats = formats or Formats()
     name = str(model.graph.inputs[0].name)
-    options = Options(weight_sparsity=1 - density, pattern=BLOCK, calibration="minmax")
+    options = Options(weight_sparsity=1 - density, pattern=BLOCK, ranges="minmax")
     float_model = model
     for each in PASSES:
         if each.name not in SKIPPED:

@@ -175,11 +175,27 @@ def test_untrusted_compiles_in_a_child(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "manifest.json").is_file()
 
 
-def test_init_writes_a_script_once(tmp_path: Path) -> None:
-    assert prunus("init", tmp_path / "new", "--model", "my model.onnx").returncode == 0
-    script = (tmp_path / "new" / "compile.sh").read_text()
-    assert "'my model.onnx'" in script
-    assert prunus("init", tmp_path / "new").returncode == 2
+def test_init_writes_a_file_that_compiles_and_what_is_kept_compiles_again(tmp_path: Path) -> None:
+    file = tmp_path / "prunus.toml"
+    made = ("--target", "npu-16nm", "--data", DIGITS / "digits_flat.npz", "--out", file)
+    assert prunus("init", DIGITS / "mlp.onnx", *made).returncode == 0
+    assert prunus("init", DIGITS / "mlp.onnx", *made).returncode == 2
+    first = prunus("compile", "--config", file, "--sparsity", "0.2", "--out", tmp_path / "out", "--json")
+    assert first.returncode == 0, first.stderr
+    configuration = json.loads(first.stdout)["provenance"]["configuration"]
+    assert configuration["sparsity"] == 0.2
+    assert configuration["max_drop"] == 0.01
+    before = (tmp_path / "out" / "manifest.json").read_text()
+    again = prunus("compile", "--config", tmp_path / "out" / "prunus.toml")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "manifest.json").read_text() == before
+
+
+def test_what_is_missing_is_named() -> None:
+    result = prunus("compile", "--target", "host-cpu")
+    assert result.returncode == 2
+    assert "MODEL is missing" in result.stderr
+    assert "prunus.toml" in result.stderr
 
 
 def test_data_and_metric_of_ones_own(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_bad_budgets(text: str, code: str, hint: str) -> None:
 
 def test_shapes() -> None:
     assert options.parse_shapes(["image=3x224x224", "a=b=4"]) == {"image": (3, 224, 224), "a=b": (4,)}
-    assert options.parse_shapes(None) is None
+    assert options.parse_shapes(()) is None
     for bad in ("image", "image=", "image=3x0", "image=-1"):
         with pytest.raises(UsageError):
             options.parse_shapes([bad])

@@ -134,11 +134,11 @@ def test_every_fault_in_the_dialect_is_noticed() -> None:
 def test_same_input_gives_the_same_bytes() -> None:
     net = branchy_net()
     first, second = (
-        quantize(net.model(net.output), net.data(), calibration=method).model.to_bytes()  # type: ignore[attr-defined]
+        quantize(net.model(net.output), net.data(), ranges=method).model.to_bytes()  # type: ignore[attr-defined]
         for method in ("mse", "mse")
     )
     assert first == second
-    other = quantize(net.model(net.output), net.data(), calibration="minmax").model.to_bytes()  # type: ignore[attr-defined]
+    other = quantize(net.model(net.output), net.data(), ranges="minmax").model.to_bytes()  # type: ignore[attr-defined]
     assert first != other
 
 
@@ -307,7 +307,7 @@ def test_dead_tensors_and_channels() -> None:
 def test_every_calibration_method_gives_a_close_model(method: str) -> None:
     net = residual_net()
     model = net.model(net.logits)
-    result = quantize(model, net.data(64), calibration=method)
+    result = quantize(model, net.data(64), ranges=method)
     x = net.data(32, seed=6).inputs
     before, after = (next(iter(run_model(each, x).values())) for each in (model, result.model))
     assert sqnr_db(before, after) > 24
@@ -344,7 +344,7 @@ def test_unknown_methods_and_widths_are_refused() -> None:
     net = residual_net()
     model = net.model(net.output)
     with pytest.raises(UsageError) as caught:
-        quantize(model, net.data(), calibration="guess")
+        quantize(model, net.data(), ranges="guess")
     assert caught.value.code == "calibration-unknown"
     with pytest.raises(UsageError) as caught:
         quantize(model, net.data(), Formats(weight_bits=1))
