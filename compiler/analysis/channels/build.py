@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -117,7 +117,7 @@ def _assemble(
         if not roles & {"producer", "consumer"}:
             continue  # kernel positions and the like: nothing that is ever cut
         inside = np.flatnonzero(colours == colour)
-        reason = reasons.get(colour) or (None if "producer" in roles else Pin("no-producer", of_colour[0].initializer))
+        reason = reasons.get(colour) or _unusable(of_colour, len(inside))
         groups.append(ChannelGroup(of_colour, len(inside), count, reason))
         unit_of_class[inside] = np.arange(count, count + len(inside))
         count += len(inside)
@@ -141,6 +141,13 @@ def _assemble(
             if name not in initializers
         },
     )
+
+
+def _unusable(members: Sequence[Member], size: int) -> Pin | None:
+    """Why units that no operator pins cannot be removed all the same."""
+    if not any(member.role == "producer" for member in members):
+        return Pin("no-producer", members[0].initializer)
+    return Pin("all-or-nothing", members[0].initializer) if size == 1 else None
 
 
 def _units(field_value: Any, unit_of_class: Units, classes: Labels) -> Any:

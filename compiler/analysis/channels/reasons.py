@@ -22,6 +22,7 @@ REASONS: dict[str, Reason] = {
     "size-one": Reason("The dimension has one position only."),
     "spatial": Reason("The positions are places in an image or a sequence, not channels."),
     "no-producer": Reason("No convolution or matrix product computes these channels.", "Fold constants first."),
+    "all-or-nothing": Reason("The channels are so tied to each other that only all of them could go together."),
     "unknown-op": Reason("An operator without a rule reads or writes the channels.", _REWRITE),
     "unsupported-form": Reason("A rare form of a known operator reads or writes the channels.", _REWRITE),
     "subgraph": Reason("The body of an If, Loop or Scan reads the channels.", "Export the model without control flow."),
