@@ -1,0 +1,10 @@
+"""Data pruning: which few samples to calibrate or to fine-tune on.
+
+from prunus.compiler.coreset import select
+
+few = select(data, model, "k-center", 256)
+"""
+
+from .select import METHODS, Coreset, parse_coreset, select
+
+__all__ = ["METHODS", "Coreset", "parse_coreset", "select"]
