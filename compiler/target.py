@@ -137,6 +137,16 @@ class Measures(Protocol):
 
 
 @runtime_checkable
+class Tunable(Protocol):
+    """A target whose devices have settings that trade one cost for another and change no result."""
+
+    def settings(self, device: Device) -> Mapping[str, Sequence[int]]:
+        """The values worth trying per setting, ascending; the last one is what the device has without it. A setting is
+        an entry of `Device.data`, which `cost` and `lower` read."""
+        ...
+
+
+@runtime_checkable
 class Explores(Protocol):
     """A target whose devices are descriptions: it can vary them, and compare networks on them."""
 

@@ -65,6 +65,10 @@ class HlsTarget:
         """Modelled resources and latency under the schedule that `lower` would choose; no tool is asked."""
         return [cost.estimate(work, device) for work in works]
 
+    def settings(self, device: Device) -> Mapping[str, Sequence[int]]:
+        """`multipliers`: how many all layers share."""
+        return {"multipliers": settings.multiplier_choices(device)}
+
     def check(self, graph: Graph, device: Device) -> list[Finding]:
         """One finding per operator: exact on the device, left to the host, or unsupported and why."""
         return list(lower_graph(graph).findings)

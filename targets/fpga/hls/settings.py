@@ -1,4 +1,6 @@
-"""What this backend reads from a device file: part, clock, scheme, and how many multipliers it may use."""
+"""What this backend reads from a device file: part, clock, scheme, and how many multipliers it may use.
+
+The setting `multipliers` lowers their number below what the DSP slices allow: fewer LUTs, more cycles."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from ....compiler.target import Device
 
 BACKENDS = ("Vitis", "Vivado")  # of hls4ml; its others are not exact on this route
 SCHEMES = ("pow2", "fixed")
+FEWEST_MULTIPLIERS = 8
 DSP_SHARE = 0.8  # of a device's DSP slices may multiply; the rest is left for addresses and for the platform
 
 
@@ -41,10 +44,19 @@ def clock_period_ns(device: Device) -> float:
 
 
 def multiplier_budget(device: Device) -> int:
-    """How many multipliers a network may have on this device."""
+    """How many multipliers a network may have on this device: those of its DSP slices, or fewer by `multipliers`."""
     if "dsp" not in device.resources:
         raise _missing(device, "resource", "dsp")
-    return int(device.resources["dsp"].value * DSP_SHARE)
+    most = int(device.resources["dsp"].value * DSP_SHARE)
+    return min(most, int(device.data.get("multipliers", most)))
+
+
+def multiplier_choices(device: Device) -> tuple[int, ...]:
+    """Budgets of multipliers worth trying, ascending: each a third more than the one before, up to the device's own."""
+    choices = [multiplier_budget(device)]
+    while choices[-1] > FEWEST_MULTIPLIERS:
+        choices.append(choices[-1] * 3 // 4)
+    return tuple(reversed(choices))
 
 
 def _choice(device: Device, key: str, known: Sequence[str]) -> str:

@@ -1,0 +1,41 @@
+"""The multiple-choice knapsack: one option per decision, least loss within linear limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+Floats = npt.NDArray[np.float64]
+TIME_LIMIT_S = 20.0
+
+
+def choose_options(losses: Sequence[Floats], costs: Sequence[Floats], room: Floats) -> tuple[int, ...] | None:
+    """The option of every decision that together lose least while their costs add up to at most `room`.
+
+    losses: [options] per decision; costs: [options, limits] per decision; room: [limits]. None when nothing fits.
+    Solved exactly by branch and bound (HiGHS).
+    """
+    counts = [len(each) for each in losses]
+    flat, table = np.concatenate(losses), np.concatenate(costs)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    one_each = csr_array((np.ones(len(flat)), (owner, np.arange(len(flat)))), shape=(len(counts), len(flat)))
+    scale = np.maximum(np.abs(table).max(axis=0), np.finfo(np.float64).tiny)
+    unit = max(float(np.abs(flat).max(initial=0)), np.finfo(np.float64).tiny)
+    found = milp(
+        flat / unit,
+        integrality=np.ones(len(flat)),
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(one_each, 1, 1),
+            LinearConstraint((table / scale).T, -np.inf, room / scale),
+        ],
+        options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 1e-6},
+    )
+    if found.x is None:
+        return None
+    starts = np.cumsum([0, *counts[:-1]])
+    return tuple(int(np.argmax(found.x[start : start + count])) for start, count in zip(starts, counts, strict=True))

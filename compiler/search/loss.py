@@ -1,0 +1,225 @@
+"""What the loss of channels costs in accuracy, after the layers behind them were refitted: measured, not guessed.
+
+Removing the rows R of a layer's weight W and refitting the rows K that stay, on inputs with the normal matrix H, has a
+closed form (Hassibi and Stork, Optimal Brain Surgeon, 1992, without the steps in between):
+
+    W_K <- W_K + (H_KK)^-1 H_KR W_R
+
+So one session whose refitted weights are inputs measures any combination of widths with a forward pass on held-out
+samples. The later, complete reconstruction goes through the layers in order and does a little better than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channels import Channels
+from ..analysis.channels.groups import Mask
+from ..analysis.channels.shapes import with_shapes
+from ..data import Data
+from ..executor import Session
+from ..model.edit import weight
+from ..model.model import Model
+from ..pruning.layers import Layer, consumer_layers
+from ..pruning.least_squares import RIDGE, NormalEquations
+from ..pruning.masked import MaskedModel
+from ..pruning.prove import compared_values
+from ..pruning.sampling import PIECE, choose, normal_equations
+from ..pruning.stages import StagedRun
+from ..target import Progress, no_progress
+from .widths import Widths, removal
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+FIT_SAMPLES = 256
+MEASURE_SAMPLES = 128
+
+
+class RefitLoss:
+    """The loss of accuracy of a network under any widths. `scores` decide which channels go first.
+
+    For classifiers the mean Kullback-Leibler divergence of the decisions from the original's, in nats; for anything
+    else the squared error of the outputs, relative to their variance. Labels are not used but to tell a classifier.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        channels: Channels,
+        scores: Floats,
+        data: Data,
+        *,
+        seed: int = 0,
+        progress: Progress = no_progress,
+    ) -> None:
+        model = with_shapes(model)
+        self._channels, self._scores = channels, scores
+        fit, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
+        readers = consumer_layers(model, channels)
+        self._readers = _readers(model, channels, readers, fit, seed, progress)
+        outputs = list(compared_values(model))
+        self._session = Session(_with_inputs(model, self._readers), outputs, optimise=False)
+        self._outputs, self._original = (
+            outputs,
+            {key: value for each in self._readers for key, value in each.original.items()},
+        )
+        chosen, piece = choose([model], held_out, MEASURE_SAMPLES, seed)
+        self._feeds, self._piece = chosen, piece
+        self._whole = self._run({})
+        self._classes = len(outputs) > len(model.graph.outputs) or _are_classes(chosen.labels, self._whole[-1])
+        self._known: dict[Widths, float] = {}
+        self._untold = _untold(channels, self._readers)
+        self._masked = MaskedModel(model, channels) if self._untold.any() else None
+
+    def __call__(self, widths: Widths) -> float:
+        """The loss with these widths, all groups together."""
+        if widths not in self._known:
+            removed = removal(self._channels, widths, self._scores)
+            changed: dict[str, Array] = {}
+            for reader in self._readers:
+                changed |= reader.refitted(removed)
+            loss = divergence(self._whole, self._run(changed), self._classes)
+            if self._masked is not None and (removed & self._untold).any():
+                found = self._masked.run(self._feeds, self._piece, removed & self._untold)
+                loss += divergence(self._whole, found, self._classes)
+            self._known[widths] = max(loss, 0.0)
+        return self._known[widths]
+
+    def _run(self, changed: Mapping[str, Array]) -> list[Array]:
+        weights = {**self._original, **changed}
+        parts = [self._session.run(feeds, batch=PIECE, whole=weights) for feeds in self._feeds.batches(self._piece)]
+        return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
+
+
+def divergence(whole: list[Array], found: list[Array], classes: bool) -> float:
+    """How far outputs moved: in nats between decisions of classifiers, else relative to the outputs' variance."""
+    if classes:
+        expected, logits = _log_softmax(whole[-1]), _log_softmax(found[-1])
+        return float((np.exp(expected) * (expected - logits)).sum(axis=-1).mean())
+    return max(_change(one, other) for one, other in zip(whole, found, strict=True))
+
+
+def _log_softmax(logits: Array) -> Floats:
+    wide = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
+
+
+def _change(whole: Array, found: Array) -> float:
+    one, other = whole.astype(np.float64), found.astype(np.float64)
+    spread = float(np.square(one - one.mean(axis=0)).sum())
+    return float(np.square(other - one).sum()) / max(spread, np.finfo(np.float64).tiny)
+
+
+def _are_classes(labels: npt.NDArray[np.generic] | None, output: Array) -> bool:
+    """Whether the labels are numbers of the output's classes."""
+    if labels is None or output.ndim != 2 or labels.size != len(output) or not np.issubdtype(labels.dtype, np.integer):
+        return False
+    classes = labels.reshape(-1).astype(np.int64)
+    return bool(classes.min() >= 0 and classes.max() < output.shape[1])
+
+
+# -- readers ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Reader:
+    """A layer that sums over prunable channels, and what its refit needs: H [groups, k, k], W [groups, k, n]."""
+
+    layer: Layer
+    units: npt.NDArray[np.int64]  # of every row k; -1 where the row never goes
+    gram: Floats
+    mean: Floats  # [groups, k]
+    weights: Floats
+    original: dict[str, Array]  # weight and bias by initializer name
+    _last: tuple[bytes, dict[str, Array]] | None = field(default=None)
+
+    def refitted(self, removed: Mask) -> dict[str, Array]:
+        """Weight and bias without these units; nothing where none of them is read."""
+        gone = np.append(removed, False)[self.units]
+        if not gone.any():
+            return {}
+        name = gone.tobytes()
+        if self._last is None or self._last[0] != name:
+            self._last = (name, self._solve(gone))
+        return self._last[1]
+
+    def _solve(self, gone: Mask) -> dict[str, Array]:
+        weights = np.where(gone[None, :, None], 0.0, self.weights)
+        for group, gram in enumerate(self.gram):
+            cross = gram[np.ix_(~gone, gone)] @ self.weights[group][gone]
+            weights[group][~gone] += np.linalg.solve(gram[np.ix_(~gone, ~gone)], cross)
+        layer, before = self.layer, self.original[self.layer.weight.name or ""]
+        found = {layer.weight.name or "": layer.unmatrix(weights, before)}
+        if layer.bias is not None:
+            old = self.original[layer.bias.name or ""]
+            shift = np.einsum("gk,gkn->gn", self.mean, self.weights - weights).ravel()
+            found[layer.bias.name or ""] = (np.broadcast_to(old.ravel(), shift.shape) + shift).astype(old.dtype)
+        return found
+
+
+def _readers(
+    model: Model, channels: Channels, layers: list[Layer], data: Data, seed: int, progress: Progress
+) -> list[_Reader]:
+    """One reader per layer, its normal matrix from the activations of the original network."""
+    chosen, piece = choose([model], data, FIT_SAMPLES, seed)
+    run = StagedRun(model, list(chosen.batches(piece)))
+    found = []
+    for number, layer in enumerate(layers):
+        progress("Measuring what channels are worth", number / len(layers))
+        run.run_until(layer.position + 1, keep=[layer.inputs, layer.result])
+        inputs, outputs = ([values[name] for values in run.values] for name in (layer.inputs, layer.result))
+        equations = normal_equations(layer, inputs, outputs, np.random.default_rng([seed, number]))
+        found.append(_reader(layer, equations, channels))
+    return found
+
+
+def _reader(layer: Layer, equations: NormalEquations, channels: Channels) -> _Reader:
+    data = weight(layer.weight)
+    assert data is not None  # an initializer
+    axis = next(
+        m.axis
+        for g in channels.groups
+        for m in g.members
+        if m.initializer == layer.weight.name and m.role == "consumer"
+    )
+    gram = equations.centred()[0] if layer.bias is not None else equations.gram
+    k = gram.shape[1]
+    ridge = np.maximum(RIDGE * np.trace(gram, axis1=1, axis2=2) / k, np.finfo(np.float32).tiny)
+    original = {layer.weight.name or "": data}
+    bias = weight(layer.bias)
+    if layer.bias is not None and bias is not None:
+        original[layer.bias.name or ""] = bias
+    return _Reader(
+        layer,
+        np.repeat(channels.units[layer.weight.name or "", axis], layer.taps),
+        gram + ridge[:, None, None] * np.eye(k),
+        equations.sum_a / max(equations.rows, 1),
+        layer.matrix(data),
+        original,
+    )
+
+
+def _with_inputs(model: Model, readers: list[_Reader]) -> Model:
+    """A copy whose refitted weights and biases are inputs."""
+    result = model.clone()
+    for reader in readers:
+        for name in reader.original:
+            value = result.graph.initializers.pop(name)
+            value.const_value = None
+            result.graph.inputs.append(value)
+    return result
+
+
+def _untold(channels: Channels, readers: list[_Reader]) -> Mask:
+    """Units that some site sums over which no reader tells about: their loss is measured without a refit."""
+    told = {reader.layer.weight.name for reader in readers}
+    mask = channels.keep_all()
+    for site in channels.sites:
+        if site.weight is None or site.weight[0] not in told:
+            mask[site.units[site.units >= 0]] = True
+    return mask

@@ -1,0 +1,191 @@
+"""Least loss within a budget: knapsacks on linearised costs, in rounds, then exchanges on the exact ones.
+
+The costs of neighbouring groups multiply, so a knapsack on the savings of single groups is off by their products. Each
+round linearises anew around the last answer; what is left of the error, exchanges of two decisions at a time remove,
+judged by the device's own cost. Losses of single decisions add up: that is the model that the search optimises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+import numpy.typing as npt
+
+from .decisions import Costs, Decision, Point
+from .knapsack import choose_options
+
+Floats = npt.NDArray[np.float64]
+ROUNDS = 4
+IMPROVED = 2  # points that exchanges start from
+REACH = 3  # options that one exchange moves at most
+BATCH = 32  # exchanges that are costed together
+PAIR_ERROR = 0.03  # relative, that the sum of two single effects may have
+_SLACK = 1e-9  # relative, of rounding in costs
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The point whose costs exceed the limits least: `ratio` is the largest cost / limit; 1 or less fits."""
+
+    point: Point
+    costs: Floats
+    ratio: float
+    binding: int  # number of the limit that decides
+
+
+class Solver:
+    """Decisions with losses, their costs, and the answers for any limits. Every cost is at least zero."""
+
+    def __init__(self, decisions: Sequence[Decision], costs: Costs) -> None:
+        self.decisions = tuple(decisions)
+        self.costs = costs
+        self._losses = [np.array(decision.losses, dtype=np.float64) for decision in decisions]
+
+    @property
+    def whole(self) -> Point:
+        """The point that changes nothing."""
+        return tuple(decision.whole for decision in self.decisions)
+
+    def loss(self, point: Point) -> float:
+        """The sum of the decisions' losses."""
+        return float(sum(losses[option] for losses, option in zip(self._losses, point, strict=True)))
+
+    def cost(self, point: Point) -> Floats:
+        """[keys]."""
+        return np.asarray(self.costs([point])[0])
+
+    def solve(self, limits: Floats, starts: Sequence[Point] = ()) -> Point | None:
+        """The point of least loss whose costs keep the limits; None when none was found that does.
+
+        `starts` are further points to improve from.
+        """
+        answers = dict.fromkeys((*starts, *self._rounds(limits)))
+        repaired = [self._repair(point, limits) for point in answers]
+        fitting = {point for point in repaired if point is not None}
+        if not fitting:
+            nearest = self.nearest(limits)
+            if nearest.ratio > 1 + _SLACK:
+                return None
+            fitting = {nearest.point}
+        improved = [self._exchange(point, limits) for point in sorted(fitting, key=self._rank)[:IMPROVED]]
+        return min(improved, key=self._rank)
+
+    def _rank(self, point: Point) -> tuple[float, Point]:
+        return self.loss(point), point
+
+    def nearest(self, limits: Floats) -> Nearest:
+        """Descends, decision by decision, to the costs that exceed the limits least."""
+        best: Nearest | None = None
+        for start in (tuple(0 for _ in self.decisions), self.whole):
+            point, ratio = start, self._ratio(start, limits)
+            improved = True
+            while improved:
+                improved = False
+                for number, decision in enumerate(self.decisions):
+                    moves = [_moved(point, number, option) for option in range(len(decision.options))]
+                    ratios = (self.costs(moves) / limits).max(axis=1)
+                    if ratios.min() < ratio * (1 - _SLACK):
+                        point, ratio, improved = moves[int(ratios.argmin())], float(ratios.min()), True
+            if best is None or ratio < best.ratio:
+                costs = self.cost(point)
+                best = Nearest(point, costs, ratio, int((costs / limits).argmax()))
+        assert best is not None  # two starts
+        return best
+
+    def _ratio(self, point: Point, limits: Floats) -> float:
+        return float((self.cost(point) / limits).max())
+
+    def _fits(self, costs: Floats, limits: Floats) -> npt.NDArray[np.bool_]:
+        return np.asarray((costs <= limits * (1 + _SLACK)).all(axis=-1))
+
+    # -- knapsacks ----------------------------------------------------------------------------------------------------
+
+    def _rounds(self, limits: Floats) -> Iterator[Point]:
+        """The answers of knapsacks, each linearised around the one before."""
+        centre, seen = self.whole, set[Point]()
+        for _ in range(ROUNDS):
+            here = self.cost(centre)
+            savings = [
+                self.costs([_moved(centre, number, option) for option in range(len(decision.options))]) - here
+                for number, decision in enumerate(self.decisions)
+            ]
+            answer = choose_options(self._losses, savings, limits - here)
+            if answer is None:  # the linear model sees no way: go as far as it can
+                answer = tuple(int((each / limits).max(axis=1).argmin()) for each in savings)
+            yield answer
+            if answer in seen:
+                return
+            seen.add(answer)
+            centre = answer
+
+    # -- exact costs --------------------------------------------------------------------------------------------------
+
+    def _repair(self, point: Point, limits: Floats) -> Point | None:
+        """Steps down where it loses least for each part of the excess, until the limits are kept."""
+        while not self._fits(costs := self.cost(point), limits):
+            moves = [_moved(point, number, option) for number, chosen in enumerate(point) for option in range(chosen)]
+            if not moves:
+                return None
+            excess = np.maximum(costs / limits - 1, 0).sum()
+            gains = excess - np.maximum(self.costs(moves) / limits - 1, 0).sum(axis=1)
+            if gains.max() <= 0:
+                return None
+            lost = np.array([self.loss(move) for move in moves]) - self.loss(point)
+            worth = np.where(gains > 0, np.maximum(lost, 1e-12) / np.maximum(gains, 1e-300), np.inf)
+            point = moves[int(worth.argmin())]
+        return point
+
+    def _exchange(self, point: Point, limits: Floats) -> Point:
+        """The best move of one or two decisions, again and again while it loses less and keeps the limits."""
+        while True:
+            better = self._better(point, limits)
+            if better is None:
+                return point
+            point = better
+
+    def _better(self, point: Point, limits: Floats) -> Point | None:
+        """The least loss among the moves that keep the limits; None where no move loses less than the point itself.
+
+        Most pairs are ruled out by the sum of their single effects, so that few are costed exactly.
+        """
+        here, costs = self.loss(point), self.cost(point)
+        singles = [
+            self.costs([_moved(point, number, option) for option in range(len(decision.options))]) - costs
+            for number, decision in enumerate(self.decisions)
+        ]
+        ranked = []
+        for move in self._moves(point):
+            loss = self.loss(move)
+            change = sum(
+                (singles[n][option] for n, option in enumerate(move) if option != point[n]), np.zeros_like(costs)
+            )
+            if loss < here * (1 - 1e-12) and (costs + change <= limits * (1 + PAIR_ERROR)).all():
+                ranked.append((loss, move))
+        ranked.sort()
+        for start in range(0, len(ranked), BATCH):
+            batch = [move for _, move in ranked[start : start + BATCH]]
+            fitting = np.flatnonzero(self._fits(self.costs(batch), limits))
+            if len(fitting):
+                return batch[fitting[0]]
+        return None
+
+    def _moves(self, point: Point) -> set[Point]:
+        """All points that differ in one decision, or in two by a few options in opposite directions."""
+        moves = {
+            _moved(point, number, option)
+            for number, decision in enumerate(self.decisions)
+            for option in range(len(decision.options))
+        }
+        steps = range(1, REACH + 1)
+        for up, down in permutations(range(len(point)), 2):
+            for rise, fall in product(steps, steps):
+                if point[up] + rise <= self.decisions[up].whole and point[down] >= fall:
+                    moves.add(_moved(_moved(point, up, point[up] + rise), down, point[down] - fall))
+        return moves
+
+
+def _moved(point: Point, number: int, option: int) -> Point:
+    return (*point[:number], option, *point[number + 1 :])
