@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..compiler.errors import LimitError, ToolError
@@ -16,12 +17,13 @@ MEMORY_BYTES = 8 << 30
 _TAIL = 2000  # characters of a log that an error quotes
 
 
-def _limit() -> None:
-    """Runs in the child: bounds its memory, within what it was given itself, and leaves no core file."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    memory = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+def _limit(memory_bytes: int | None) -> None:
+    """Runs in the child: bounds its address space, within what it was given itself, and leaves no core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        memory = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def run(
@@ -32,8 +34,11 @@ def run(
     timeout_s: float,
     code: str = "tool-failed",
     env: Mapping[str, str] | None = None,
+    memory_bytes: int | None = MEMORY_BYTES,
 ) -> str:
     """Runs a program in `cwd` and returns what it printed on both streams; `env` adds to the environment.
+
+    `memory_bytes` bounds its address space; None for WebAssembly runtimes, which reserve far more than they use.
 
     Raises ToolError("tool-missing") when it cannot start, ToolError(code) with the tail of the log when it fails, and
     LimitError("time-out") when it takes too long; the whole process group ends with it.
@@ -48,7 +53,7 @@ def run(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_limit,
+                preexec_fn=partial(_limit, memory_bytes),
             )
         except OSError as error:
             raise ToolError(

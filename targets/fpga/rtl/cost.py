@@ -1,0 +1,133 @@
+"""What a network costs in logic: exact counts on a netlist, closed forms on a workload.
+
+A netlist tells the adders, and with them LUTs within some percent of what yosys counts; `estimate` sees layers and
+densities only, and says so with its range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ....compiler.model.workload import Layer, Workload
+from ....compiler.quantity import UNITS, Combine, Estimate, LayerCost, Quantity
+from ....compiler.target import Device
+from .board import clock_hz
+from .netlist import Clamp, Larger, Lookup, Netlist, RoundEven, Sum
+from .pipeline import Delays, Pipeline
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """Cells of a family's logic, fitted to yosys's counts (tests/bench/fpga/calibrate.py)."""
+
+    delays: Delays
+    adder_bit: float  # LUTs for each bit of an adder
+    adder: float  # and for each adder
+
+
+FABRICS: Mapping[str, Fabric] = {
+    "ecp5": Fabric(Delays(register=1.2, logic=1.0, adder=2.2, carry=0.05), adder_bit=1.0, adder=1.0),
+    "ice40": Fabric(Delays(register=2.0, logic=2.2, adder=3.0, carry=0.28), adder_bit=1.0, adder=1.0),
+    "gowin": Fabric(Delays(register=2.0, logic=2.0, adder=3.0, carry=0.1), adder_bit=1.0, adder=1.0),
+}
+
+
+def adder_bits(netlist: Netlist, number: int) -> int:
+    """Bits of a sum that need an adder: those below where both operands reach are wires."""
+    node, width = netlist.nodes[number], netlist.width(number)
+    assert isinstance(node, Sum)
+    if node.left and node.minus:
+        return width
+    a, shift = (node.operands[1], node.left) if node.left else (node.operands[0], node.right)
+    if shift and not node.minus and not netlist.signed(a) and netlist.width(a) <= shift:
+        return 0
+    return width - shift
+
+
+def luts(netlist: Netlist, number: int, fabric: Fabric) -> float:
+    """LUTs of one node."""
+    node, width = netlist.nodes[number], netlist.width(number)
+    if isinstance(node, Sum):
+        bits = adder_bits(netlist, number)
+        return fabric.adder * bool(bits) + fabric.adder_bit * bits
+    if isinstance(node, RoundEven):
+        return (node.right + 2) / 3
+    if isinstance(node, Clamp):
+        surplus = netlist.width(node.operands[0]) - width
+        return width + max(surplus - 1, 0) / 3
+    if isinstance(node, Larger):
+        return 2 * width + 1
+    if isinstance(node, Lookup):
+        return width * max(1.0, 1.3 * 2.0 ** (netlist.width(node.operands[0]) - 4))
+    return 0.0
+
+
+def count(pipeline: Pipeline, fabric: Fabric) -> dict[str, float]:
+    """lut and ff of a pipelined netlist."""
+    netlist = pipeline.netlist
+    return {
+        "lut": sum(luts(netlist, number, fabric) for number in range(len(netlist.nodes))),
+        "ff": float(pipeline.register_bits() + pipeline.depth),
+    }
+
+
+# -- from layers alone ------------------------------------------------------------------------------------------------
+
+SOURCE = "closed forms fitted to unrolled netlists, not synthesised"
+_WIDEST = 8  # bits of a weight or activation that this backend takes
+_RANGE = 0.35
+
+
+def estimate(workload: Workload, device: Device) -> Estimate:
+    """Keys: lut, ff, dsp, bram, latency_cycles, interval_cycles, latency_s, throughput_per_s."""
+    layers = tuple(LayerCost(layer.name, _layer(layer)) for layer in workload.layers)
+    costs = {
+        key: _sum(key, [layer.costs[key] for layer in layers]) for key in ("lut", "ff", "dsp", "bram", "latency_cycles")
+    }
+    period_s = 1 / clock_hz(device)
+    cycles = costs["latency_cycles"]
+    costs["interval_cycles"] = Quantity.exact(1, UNITS["interval_cycles"], "modelled", SOURCE)
+    costs["latency_s"] = Quantity(
+        cycles.value * period_s, cycles.low * period_s, cycles.high * period_s, UNITS["latency_s"], "modelled", SOURCE
+    )
+    costs["throughput_per_s"] = Quantity.exact(1 / period_s, UNITS["throughput_per_s"], "modelled", SOURCE)
+    combine: dict[str, Combine] = dict.fromkeys(("lut", "ff", "dsp", "bram", "latency_cycles"), "sum")
+    combine |= dict.fromkeys(("interval_cycles", "latency_s", "throughput_per_s"), "opaque")
+    return Estimate(costs, layers, combine, tuple(_notes(costs, device)))
+
+
+def _layer(layer: Layer) -> dict[str, Quantity]:
+    weight_bits, input_bits = min(layer.weight_bits, _WIDEST), min(layer.input_bits, _WIDEST)
+    outputs = layer.output_elements
+    if layer.macs:
+        nonzero = layer.macs * (1 - layer.zero_fraction)
+        fan_in = nonzero / max(outputs, 1)
+        accumulator = weight_bits + input_bits + max(fan_in, 1.0) ** 0.5
+        adders = nonzero * (0.12 + 0.13 * weight_bits)
+        lut = adders * 0.62 * accumulator + outputs * (accumulator + 3 * input_bits)
+        cycles = 2 + int(fan_in * weight_bits / 3).bit_length()
+    else:
+        per_element = {"pool": 3, "add": 3, "mul": 60}.get(layer.op, 0)
+        lut = float(per_element * input_bits * layer.input_elements)
+        cycles = 2 if per_element else 0
+    return {
+        "lut": Quantity.within(lut, _RANGE, UNITS["lut"], "modelled", SOURCE),
+        "ff": Quantity.within(0.6 * lut, 0.5, UNITS["ff"], "modelled", SOURCE),
+        "dsp": Quantity.exact(0, UNITS["dsp"], "modelled", SOURCE),
+        "bram": Quantity.exact(0, UNITS["bram"], "modelled", SOURCE),
+        "latency_cycles": Quantity.within(cycles, 0.4, UNITS["latency_cycles"], "modelled", SOURCE),
+    }
+
+
+def _sum(key: str, parts: Sequence[Quantity]) -> Quantity:
+    value, low, high = (sum(getattr(part, field) for part in parts) for field in ("value", "low", "high"))
+    return Quantity(value, low, high, UNITS[key], "modelled", SOURCE)
+
+
+def _notes(costs: Mapping[str, Quantity], device: Device) -> list[str]:
+    return [
+        f"{key}: {costs[key].value:,.0f} modelled, {offered.value:,.0f} on the device."
+        for key, offered in device.resources.items()
+        if key in costs and costs[key].value > offered.value
+    ]
