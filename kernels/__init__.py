@@ -6,7 +6,7 @@ raises `KernelError` (a `ValueError`: shapes, ranges) or `TypeError` (element ty
 
 `Network` takes the same operators, plans them together with the fastest exact kernels of the machine and skips zeros;
 `Plan` does so for one layer, `Pool` gives threads. `predict` tells what a layer would cost, `autotune` measures what
-that rests on, `pack` shows how weights are stored.
+that rests on, `pack` shows how weights are stored. `unpack_model` reads packed models (model.prz).
 
 >>> import numpy as np
 >>> from prunus import kernels
@@ -45,6 +45,7 @@ from ._core import (
     slice,
     softmax,
     transpose,
+    unpack_model,
 )
 from .plan import Plan
 from .select import Prediction, autotune, costs, kernel_table, predict
@@ -84,6 +85,7 @@ __all__ = [
     "sources",
     "transpose",
     "unpack",
+    "unpack_model",
 ]
 
 

@@ -2,7 +2,7 @@
 Integer kernels on numpy arrays; releases the interpreter lock while they compute.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing
@@ -278,3 +278,12 @@ def cost_source() -> str:
 
 def reload_costs() -> None:
     """Reads the cache file again."""
+
+def unpack_model(packed: bytes, zstd: Callable[[bytes, int], bytes] | None = None, *, limit_bytes: int = 2147483648) -> bytes:
+    """
+    The ONNX file in a packed model (model.prz), byte for byte.
+
+    zstd(frame, size) decompresses one frame to `size` bytes, for example
+    `lambda frame, size: zstandard.decompress(frame)`; without it, files with such sections are refused. What it
+    raises passes through; everything else that is wrong with the file is a KernelError.
+    """

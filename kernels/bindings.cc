@@ -244,4 +244,5 @@ NB_MODULE(_core, m) {
   prunus::define_network(m);
   prunus::define_weights(m);
   prunus::define_selection(m);
+  prunus::define_coding(m);
 }

@@ -83,5 +83,6 @@ void define_functions(nb::module_ &m);
 void define_network(nb::module_ &m);
 void define_weights(nb::module_ &m);
 void define_selection(nb::module_ &m);
+void define_coding(nb::module_ &m);
 
 }  // namespace prunus

@@ -18,7 +18,7 @@ from .errors import damaged
 MAX_LENGTH = 15
 SEGMENT = 4096  # symbols
 _WINDOW = 24  # bits that hold a code wherever in a byte it begins: 7 + 15 at most
-_LANES = 2048  # segments decoded at once, which bounds the memory
+_LANES = 1024  # segments decoded at once, which bounds the memory of tables and windows
 _BATCH = 256 * SEGMENT  # symbols encoded at once, which bounds the memory
 
 Bytes = npt.NDArray[np.uint8]
@@ -145,8 +145,8 @@ class Stream:
 
     count: int  # of symbols
     raw: Bytes | None
-    table: npt.NDArray[np.uint16]  # by the next `depth` bits: symbol · 16 + length
-    depth: int
+    lengths: Bytes  # of the code of each symbol; all 0 where only `first` occurs
+    first: int
     begins: Integers  # of segments, in bytes of the file
     sizes: Integers
 
@@ -160,7 +160,7 @@ def read(data: Bytes, at: int, end: int, count: int) -> tuple[Stream, int]:
         if end - at - 1 < count:
             raise damaged("A stream of plain bytes is cut short.")
         raw = data[at + 1 : at + 1 + count]
-        return Stream(count, raw, np.zeros(1, np.uint16), 0, nothing, nothing), at + 1 + count
+        return Stream(count, raw, np.zeros(256, np.uint8), 0, nothing, nothing), at + 1 + count
     if end - at < 3:
         raise damaged("A code is cut short.")
     first, span = int(data[at + 1]), int(data[at + 2]) + 1
@@ -168,32 +168,38 @@ def read(data: Bytes, at: int, end: int, count: int) -> tuple[Stream, int]:
     segments = -(-count // SEGMENT)
     if end - at < (span + 1) // 2 + 2 * segments:
         raise damaged("A code or the sizes of its segments are cut short.")
-    table, depth = _table(data[at : at + (span + 1) // 2], first, span)
+    lengths = _lengths(data[at : at + (span + 1) // 2], first, span)
     at += (span + 1) // 2
     sizes = data[at : at + 2 * segments].copy().view("<u2").astype(np.int64)
     at += 2 * segments
     if int(sizes.sum()) > end - at:
         raise damaged("A stream's segments are cut short.")
     begins = at + np.cumsum(sizes) - sizes
-    return Stream(count, None, table, depth, begins, sizes), at + int(sizes.sum())
+    return Stream(count, None, lengths, first, begins, sizes), at + int(sizes.sum())
 
 
-def _table(packed: Bytes, first: int, span: int) -> tuple[npt.NDArray[np.uint16], int]:
-    """(the decoding table, the bits that index it) of the code lengths in a file."""
+def _lengths(packed: Bytes, first: int, span: int) -> Bytes:
+    """The code lengths in a file: a complete prefix code, or nothing but zeros for a lone symbol."""
     nibbles = np.stack([packed & 15, packed >> 4], axis=1).ravel()
     if nibbles[span:].any():
         raise damaged("A code has a length beyond its last symbol.")
     lengths = np.zeros(256, np.uint8)
     lengths[(first + np.arange(span)) % 256] = nibbles[:span]
-    used = np.flatnonzero(lengths)
-    if used.size == 0 and span == 1:
-        return np.array([first << 4], np.uint16), 0
-    depth = int(lengths.max())
-    if used.size < 2 or int((1 << depth - lengths[used].astype(np.int64)).sum()) != 1 << depth:
+    used = lengths[lengths > 0].astype(np.int64)
+    lone = used.size == 0 and span == 1
+    if not lone and (used.size < 2 or int((1 << MAX_LENGTH - used).sum()) != 1 << MAX_LENGTH):
         raise damaged("The lengths of a code do not make a complete prefix code.")
-    order = used[np.argsort(lengths[used], kind="stable")]
-    entries = (order << 4 | lengths[order]).astype(np.uint16)
-    return np.repeat(entries, 1 << (depth - lengths[order].astype(np.int64))), depth
+    return lengths
+
+
+def _table(stream: Stream) -> npt.NDArray[np.uint16]:
+    """What the next bits mean, as many as the longest code has: symbol · 16 + length."""
+    used = np.flatnonzero(stream.lengths)
+    if used.size == 0:
+        return np.array([stream.first << 4], np.uint16)
+    order = used[np.argsort(stream.lengths[used], kind="stable")]
+    lengths = stream.lengths[order].astype(np.int64)
+    return np.repeat((order << 4 | lengths).astype(np.uint16), 1 << (lengths[-1] - lengths))
 
 
 def decode(data: Bytes, streams: Sequence[Stream]) -> list[Bytes]:
@@ -212,10 +218,11 @@ def _decode_lanes(
 ) -> None:
     """Steps through segments, the longest first, one symbol of each at a time."""
     owners = sorted({index for index, _ in lanes})
-    bases = dict(zip(owners, np.cumsum([0, *(streams[i].table.size for i in owners[:-1])]), strict=True))
-    table = np.concatenate([streams[i].table for i in owners])
+    tables = [_table(streams[i]) for i in owners]
+    bases = dict(zip(owners, np.cumsum([0, *(each.size for each in tables[:-1])]), strict=True))
+    table = np.concatenate(tables)
     base = np.array([bases[i] for i, _ in lanes])
-    depth = np.array([streams[i].depth for i, _ in lanes])
+    depth = np.array([int(streams[i].lengths.max()) for i, _ in lanes])
     counts = np.array([min(SEGMENT, streams[i].count - s * SEGMENT) for i, s in lanes])
     sizes = np.array([streams[i].sizes[s] for i, s in lanes])
     segments = [data[streams[i].begins[s] : streams[i].begins[s] + streams[i].sizes[s]] for i, s in lanes]

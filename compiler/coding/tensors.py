@@ -26,7 +26,7 @@ _SPARSE = struct.Struct("<QQ")  # elements that are kept, gaps
 _SYMBOLS, _PALETTE, _PLANES = range(3)
 _FILLER = 255  # a gap of 255 after which no element follows
 _SAMPLE = 4096  # elements that show whether a palette is worth a sort of all
-_SCRUTINY_BYTES = 4 << 20  # larger tensors are compressed by zstd with less patience
+_PROMISING = 1.15  # how much larger than the best other form a quick zstd may be to be tried with patience
 
 
 class Method(IntEnum):
@@ -52,7 +52,10 @@ class Candidate:
 
 def smallest_form(data: Bytes, bits: int) -> tuple[Method, bytes]:
     """The method and the bytes of the smallest form of a tensor; the earlier method where two are equal."""
-    candidates = [_stored(data), _zstd(data), *_huffman_forms(data, bits)]
+    candidates = [_stored(data), *_huffman_forms(data, bits)]
+    quick = _zstd(data, 3)
+    promising = quick.size <= _PROMISING * min(each.size for each in candidates)
+    candidates.append(_zstd(data, 19) if promising else quick)
     admissible = (each for each in candidates if data.size <= MAX_EXPANSION * each.size)
     best = min(admissible, key=lambda each: (each.size, each.method))
     return best.method, best.write()
@@ -62,8 +65,7 @@ def _stored(data: Bytes) -> Candidate:
     return Candidate(Method.STORED, data.size, data.tobytes)
 
 
-def _zstd(data: Bytes) -> Candidate:
-    level = 19 if data.size <= _SCRUTINY_BYTES else 9
+def _zstd(data: Bytes, level: int) -> Candidate:
     packed = zstandard.ZstdCompressor(level=level, write_content_size=True).compress(data.tobytes())
     return Candidate(Method.ZSTD, len(packed), lambda: packed)
 
