@@ -10,6 +10,7 @@ from typing import Any
 
 from .config.file import plain, toml
 from .config.settings import NAME as CONFIGURATION
+from .coreset import reduced
 from .data import Array, Data, from_arrays, load_data
 from .errors import UnsupportedError, UsageError
 from .integer.check import check_graph
@@ -133,7 +134,8 @@ def _part(progress: Progress, start: float, end: float) -> Progress:
 
 
 def choose_data(model: Model, request: Request) -> tuple[Data, Data]:
-    """(calibration, scoring). One data set is split by the seed, at most half of it and 256 samples for calibration."""
+    """(calibration, scoring). One data set is split by the seed, at most half of it and 256 samples for calibration;
+    where a coreset is asked for, half of it to choose from."""
     scoring = _data(model, request.data)
     calibration = _data(model, request.calibration)
     if scoring is None and calibration is None:
@@ -142,12 +144,16 @@ def choose_data(model: Model, request: Request) -> tuple[Data, Data]:
             code="needs-data",
             hint="Give an .npz file with an array x of input samples (and y of labels): --data FILE.npz",
         )
+    options = request.options
     if calibration is None:
         assert scoring is not None
         if len(scoring) == 1:
             return scoring, scoring
-        return scoring.split(min(CALIBRATION_SAMPLES, len(scoring) // 2), request.options.seed)
-    return calibration, scoring if scoring is not None else calibration
+        half = len(scoring) // 2
+        count = half if options.coreset else min(CALIBRATION_SAMPLES, half)
+        calibration, scoring = scoring.split(count, options.seed)
+    chosen = reduced(calibration, model, options.coreset, options.seed)
+    return chosen, scoring if scoring is not None else calibration
 
 
 def _data(model: Model, source: Source) -> Data | None:

@@ -17,7 +17,9 @@ from . import show
 from .settings import takes
 
 if TYPE_CHECKING:
+    from ..data import Data
     from ..driver import Request
+    from ..model.model import Model
 
 
 @takes(
@@ -71,7 +73,7 @@ def _request(settings: Settings) -> Request:
     )
 
 
-@takes("model", Pruning, "max_drop", "data", "shape", "seed")
+@takes("model", Pruning, "max_drop", "data", "coreset", "shape", "seed")
 def prune(
     settings: Settings,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, an .onnx file.")],
@@ -87,7 +89,9 @@ def prune(
     _one_stage(settings, out, options, "prune_weights", json)
 
 
-@takes("model", Quantization, "target", "data", "shape", "seed", target="Quantize the way this device wants it.")
+@takes(
+    "model", Quantization, "target", "data", "coreset", "shape", "seed", target="Quantize the way this device wants it."
+)
 def quantize(
     settings: Settings,
     out: Annotated[Path, typer.Option("--out", "-o", help="The quantized model, an .onnx file.")],
@@ -99,7 +103,6 @@ def quantize(
 
 def _one_stage(settings: Settings, out: Path, options: Options, last: str | None, json: bool) -> None:
     """Runs the pipeline up to the pass `last` and writes the model."""
-    from ..data import load_data
     from ..model.load import load
     from ..model.save import save
     from ..model.workload import workload
@@ -118,7 +121,7 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
         context = Context(
             formats=formats,
             options=options,
-            calibration=load_data(job.data, loaded).first(512) if job.data else None,
+            calibration=_samples(loaded, settings) if job.data else None,
             progress=progress,
         )
         result = Pipeline.default(last=last).run(loaded, context)
@@ -148,3 +151,12 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
             where = f" [dim]{show.printable(loaded.original(note.where))}[/]" if note.where else ""
             show.output.print(f"  [bold]{record.name}[/] {show.printable(note.text, 300)}{where}")
     show.output.print(f"Written: {show.printable(str(out), 300)}", soft_wrap=True)
+
+
+def _samples(model: Model, settings: Settings) -> Data:
+    """The samples to work with: those of the coreset, or else the first ones."""
+    from ..coreset import reduced
+    from ..data import load_data
+
+    data, options = load_data(settings.need("data"), model), settings.options
+    return reduced(data, model, options.coreset, options.seed) if options.coreset else data.first(512)

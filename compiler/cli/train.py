@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..training import Tuned
 
 
-@takes("model", "data", Tuning, "shape", "seed", data="Samples to learn from: .npz with x (and y), or a folder.")
+@takes(
+    "model", "data", "coreset", Tuning, "shape", "seed", data="Samples to learn from: .npz with x (and y), or a folder."
+)
 def train(
     settings: Settings,
     out: Annotated[Path, typer.Option("--out", "-o", help="The trained model, an .onnx file.")],
@@ -35,17 +37,19 @@ def train(
     json: opt.Json = False,
 ) -> None:
     """Train MODEL on labels or on a teacher's answers: ONNX in, ONNX of the same structure out."""
+    from ..coreset import reduced
     from ..data import load_data
     from ..model.load import load
     from ..model.save import save
     from ..training import fine_tune
 
+    options = settings.options
     shapes = opt.parse_shapes(settings.job.shape)
     loaded = load(settings.need("model"), shapes=shapes)
     with show.progress_bar(not json) as progress:
         tuned = fine_tune(
             loaded,
-            load_data(settings.need("data"), loaded),
+            reduced(load_data(settings.need("data"), loaded), loaded, options.coreset, options.seed, progress),
             settings.tuning,
             teacher=None if teacher is None else load(teacher, shapes=shapes),
             freeze=freeze or (),

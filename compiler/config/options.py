@@ -89,6 +89,13 @@ class Common:
     panel: ClassVar[str] = "Model, data and result"
 
     seed: Annotated[int, Setting("Seed of every random choice.", at_least=0)] = 0
+    coreset: Annotated[
+        str | None,
+        Setting(
+            "Use few samples, METHOD:COUNT: el2n or grand (hard ones; labels), k-center (cover all), dedup, random.",
+            example="k-center:256",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,6 @@ from prunus.compiler.coreset import select
 few = select(data, model, "k-center", 256)
 """
 
-from .select import METHODS, Coreset, parse_coreset, select
+from .select import METHODS, Coreset, parse_coreset, reduced, select
 
-__all__ = ["METHODS", "Coreset", "parse_coreset", "select"]
+__all__ = ["METHODS", "Coreset", "parse_coreset", "reduced", "select"]

@@ -94,6 +94,14 @@ def select(data: Data, model: Model, method: str, count: int, seed: int = 0, pro
     return data.take(np.sort(METHODS[method](data, model, count, seed, progress)))
 
 
+def reduced(data: Data, model: Model, coreset: str | None, seed: int = 0, progress: Progress = no_progress) -> Data:
+    """The samples that a setting `METHOD:COUNT` asks for; all of them without one. Errors are those of `select`."""
+    if coreset is None:
+        return data
+    asked = parse_coreset(coreset)
+    return select(data, model, asked.method, asked.count, seed, progress)
+
+
 def parse_coreset(text: str) -> Coreset:
     """`k-center:256`. Raises UsageError (code `bad-coreset` or `unknown-coreset`)."""
     match = re.fullmatch(r"([a-z0-9-]+):([1-9]\d{0,8})", text)
