@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .config.file import plain, toml
+from .config.options import METRIC_TIMEOUT_S
 from .config.settings import NAME as CONFIGURATION
-from .coreset import reduced
-from .data import Array, Data, from_arrays, load_data
-from .errors import UnsupportedError, UsageError
+from .errors import UnsupportedError
 from .integer.check import check_graph
 from .integer.from_qdq import read_qdq
 from .integer.graph import Graph
+from .metric import IsolatedMetric, Metric
 from .model.load import load
 from .model.loading.limits import Limits
 from .model.model import Model
@@ -23,31 +23,41 @@ from .model.save import save
 from .model.workload import workload
 from .output import staged, write_text
 from .passes.base import Context, Options
-from .pipeline import Pipeline
+from .passes.fit_budget import chosen_settings
+from .pipeline import Pipeline, part
 from .registry import resolve
 from .report.build import Outcome, build_report, write_report
 from .report.schema import ReportData
-from .target import Device, Finding, Measures, Progress, Target, no_progress
-from .verify import Metric, measure, verify_artifact
+from .samples import Source, choose_samples
+from .search.budget import Budget, absolute
+from .search.decisions import tuned
+from .target import Device, Finding, Measures, Progress, Target, no_progress, quantized_like
+from .training import require_torch
+from .verify import measure, observe, verify_artifact
 
-CALIBRATION_SAMPLES = 256
-
-# A file or folder, a data set, or the user's own function that returns arrays by name (x and y, or one per input).
-Source = Path | Data | Callable[[], Mapping[str, Array]] | None
+LOWERING_EFFORT = 30  # and verifying, in units of `Pipeline.effort`
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `budget` maps keys of `quantity.UNITS` to upper bounds in those units."""
+    """What the user asked for. `budget` maps keys of `quantity.UNITS` to upper bounds in those units, or to shares
+    of what the unpruned network costs.
+
+    `training` are the samples to fine-tune on, where `options.training` is set; otherwise those for calibration. A
+    `metric` by name (`package.module:function`) runs in a process of its own for at most `metric_timeout_s` a time; a
+    function runs here, as long as it takes.
+    """
 
     model: Path
     target: str | tuple[Target, Device]
     out: Path
     data: Source = None
     calibration: Source = None
+    training: Source = None
     options: Options = field(default_factory=Options)
-    budget: Mapping[str, float] = field(default_factory=dict)
-    metric: Metric | None = None
+    budget: Budget = field(default_factory=dict)
+    metric: Metric | str | None = None
+    metric_timeout_s: float = METRIC_TIMEOUT_S
     verify_samples: int = 64
     dump_dir: Path | None = None
     skip: tuple[str, ...] = ()
@@ -71,32 +81,47 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     The output folder appears complete or not at all. A missed bound does not raise: see `Compiled.report.verdict`.
     Raises PrunusError (see `errors`) for anything that stops the compilation.
     """
+    options = request.options
     target, device = resolve(request.target) if isinstance(request.target, str) else request.target
+    if options.training.epochs or options.qat_epochs:
+        require_torch()  # rather now than after minutes of pruning
+    metric = request.metric
+    if isinstance(metric, str):
+        metric = IsolatedMetric(metric, request.metric_timeout_s)
     model = load(request.model, limits=request.limits, shapes=request.shapes)
-    calibration, scoring = choose_data(model, request)
+    samples = choose_samples(model, request.data, request.calibration, request.training, options.coreset, options.seed)
+    original = observe(model, samples.scoring, metric)
+    unpruned = target.cost([quantized_like(workload(model), target.formats(device))], device)[0]
+    budget = absolute(request.budget, unpruned, device.name)
+    options = replace(options, budget=budget)
+    pipeline = Pipeline.default(skip=request.skip)
+    compressed_at = 1 - LOWERING_EFFORT / (LOWERING_EFFORT + pipeline.effort(options))  # of the progress
+    lowered_at = (1 + compressed_at) / 2
     context = Context(
         formats=target.formats(device),
-        options=request.options,
-        calibration=calibration,
+        options=options,
+        calibration=samples.calibration,
+        training=samples.training,
+        metric=metric,
         target=target,
         device=device,
-        progress=_part(progress, 0.0, 0.4),
+        progress=part(progress, 0.0, compressed_at),
     )
-    compressed = Pipeline.default(skip=request.skip).run(model, context, request.dump_dir)
+    compressed = pipeline.run(model, context, request.dump_dir)
+    device = tuned(device, chosen_settings(compressed.records))
     graph = read_qdq(compressed.model, context.formats)
     check_graph(graph)
     findings = target.check(graph, device)
     refuse_unsupported(model, graph, findings)
-    measured = measure(model, compressed.float_model, graph, scoring, request.metric)
     with staged(request.out) as folder:
         save(compressed.model, folder / "model.onnx")
         (folder / "artifact").mkdir()
-        artifact = target.lower(graph, device, folder / "artifact", _part(progress, 0.4, 0.8))
-        progress("Verifying the artefact", 0.8)
-        samples = scoring.first(request.verify_samples)
-        exactness = verify_artifact(target, artifact, graph, samples)
+        artifact = target.lower(graph, device, folder / "artifact", part(progress, compressed_at, lowered_at))
+        progress("Verifying the artefact", lowered_at)
+        verified = samples.scoring.first(request.verify_samples)
+        exactness = verify_artifact(target, artifact, graph, verified)
         if request.measure_latency and isinstance(target, Measures):
-            artifact = replace(artifact, costs={**artifact.costs, **target.measure(artifact, graph, samples.inputs)})
+            artifact = replace(artifact, costs={**artifact.costs, **target.measure(artifact, graph, verified.inputs)})
         outcome = Outcome(
             request_name=request.model.name,
             digest=hashlib.sha256(request.model.read_bytes()).hexdigest(),
@@ -109,11 +134,10 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
             works=(workload(model), workload(compressed.model)),
             findings=(*findings, *artifact.findings),
             artifact=artifact,
-            measured=measured,
+            measured=measure(original, compressed.float_model, graph),
             exactness=exactness,
-            options=request.options,
-            max_drop=request.options.max_drop,
-            budget=request.budget,
+            options=options,
+            budget=budget,
             configuration=plain(request.configuration, request.out),
         )
         if request.configuration:
@@ -122,46 +146,6 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
         write_report(folder, report, artifact)
     progress("done", 1.0)
     return Compiled(request.out, report)
-
-
-def _part(progress: Progress, start: float, end: float) -> Progress:
-    """Maps a stage's own 0..1 into its part of the whole."""
-
-    def report(what: str, fraction: float) -> None:
-        progress(what, start + (end - start) * fraction)
-
-    return report
-
-
-def choose_data(model: Model, request: Request) -> tuple[Data, Data]:
-    """(calibration, scoring). One data set is split by the seed, at most half of it and 256 samples for calibration;
-    where a coreset is asked for, half of it to choose from."""
-    scoring = _data(model, request.data)
-    calibration = _data(model, request.calibration)
-    if scoring is None and calibration is None:
-        raise UsageError(
-            "Data is needed to calibrate the quantization.",
-            code="needs-data",
-            hint="Give an .npz file with an array x of input samples (and y of labels): --data FILE.npz",
-        )
-    options = request.options
-    if calibration is None:
-        assert scoring is not None
-        if len(scoring) == 1:
-            return scoring, scoring
-        half = len(scoring) // 2
-        count = half if options.coreset else min(CALIBRATION_SAMPLES, half)
-        calibration, scoring = scoring.split(count, options.seed)
-    chosen = reduced(calibration, model, options.coreset, options.seed)
-    return chosen, scoring if scoring is not None else calibration
-
-
-def _data(model: Model, source: Source) -> Data | None:
-    if source is None or isinstance(source, Data):
-        return source
-    if isinstance(source, Path):
-        return load_data(source, model)
-    return from_arrays(source(), model, getattr(source, "__name__", "function"))
 
 
 def refuse_unsupported(model: Model, graph: Graph, findings: Sequence[Finding]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .errors import UsageError
 from .model.model import Model
 from .model.save import save
 from .passes import PASSES
-from .passes.base import Context, Note, Pass
+from .passes.base import Context, Note, Options, Pass
 from .passes.properties import PROPERTIES, check
+from .target import Progress
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class PassRecord:
     seconds: float
     changed: bool
     notes: tuple[Note, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,24 +65,61 @@ class Pipeline:
 
     def run(self, model: Model, context: Context, dump_dir: Path | None = None) -> PipelineResult:
         """Runs every pass. With `dump_dir` each intermediate model is kept there as NN-pass.onnx."""
+        context = replace(context, original=context.original or model)
         records: list[PassRecord] = []
-        float_model = model
+        float_model: Model | None = None
         if dump_dir is not None:
             dump_dir.mkdir(parents=True, exist_ok=True)
             save(model, dump_dir / "00-loaded.onnx")
-        for index, each in enumerate(self.passes):
-            context.progress(each.summary, index / len(self.passes))
+        for index, (each, progress) in enumerate(self._parts(context)):
+            progress(each.summary, 0.0)
             if each.name == "quantize":
                 float_model = model
             start = time.perf_counter()
-            result = each.run(model, context)
+            result = each.run(model, replace(context, progress=progress))
             if result.changed:
                 check(each.name, each.ensures, model, result.model)
                 model = result.model
-            if each.name != "quantize":
-                float_model = model
-            records.append(PassRecord(each.name, time.perf_counter() - start, result.changed, result.notes))
+            seconds = time.perf_counter() - start
+            records.append(PassRecord(each.name, seconds, result.changed, result.notes, result.details))
             if dump_dir is not None:
                 save(model, dump_dir / f"{index + 1:02d}-{each.name}.onnx")
         context.progress("done", 1.0)
-        return PipelineResult(model, float_model, tuple(records))
+        return PipelineResult(model, float_model or model, tuple(records))
+
+    def effort(self, options: Options) -> float:
+        """Roughly how long it takes, in units of a quick pass."""
+        return sum(_effort(each, options) for each in self.passes)
+
+    def _parts(self, context: Context) -> Iterator[tuple[Pass, Progress]]:
+        """Every pass with a progress of its own, which fills its part of the whole."""
+        total, done = self.effort(context.options), 0.0
+        for each in self.passes:
+            effort = _effort(each, context.options)
+            yield each, part(context.progress, done / total, (done + effort) / total)
+            done += effort
+
+
+def part(progress: Progress, start: float, end: float) -> Progress:
+    """Maps a stage's own 0..1 into its part of the whole."""
+
+    def report(what: str, fraction: float) -> None:
+        progress(what, start + (end - start) * fraction)
+
+    return report
+
+
+# How long passes take, in units of a quick one, for the progress bar alone.
+_EFFORTS: Mapping[str, Callable[[Options], float]] = {
+    "prune_layers": lambda options: 10 if options.layer_sparsity else 0,
+    "fit_budget": lambda options: 60 if options.budget else 1,
+    "prune_channels": lambda options: (100 if options.schedule == "iterative" else 20) if options.sparsity else 0,
+    "prune_weights": lambda options: 20 if options.weight_sparsity else 0,
+    "fine_tune": lambda options: 10 * options.training.epochs,
+    "quantize": lambda options: 10,
+    "train_quantized": lambda options: 10 * options.qat_epochs,
+}
+
+
+def _effort(each: Pass, options: Options) -> float:
+    return _EFFORTS[each.name](options) if each.name in _EFFORTS else 1.0

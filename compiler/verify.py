@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,28 +11,18 @@ import numpy.typing as npt
 
 from .analysis.parity import compare, layer_parity
 from .data import Data
-from .executor import Session
+from .executor import Session, run_model
 from .integer import ops
 from .integer.graph import Dequantize, Graph, Island
+from .metric import Judge, Metric, top1
 from .model.model import Model
 from .report.schema import Accuracy, Fidelity
 from .target import Artifact, Emitted, Target
 
 Array = npt.NDArray[Any]
-Metric = Callable[[Array, Array], float]  # (outputs [n, ...], labels [n]) -> score, higher is better
 
 LAYER_SAMPLES = 8  # of the per-layer comparison
 ISLAND_TOLERANCE = 1e-5  # absolute, of float islands
-
-
-def top1(outputs: Array, labels: Array) -> float:
-    """Share of samples whose largest output is the label. outputs: [n, classes]; labels: [n]."""
-    return float(np.mean(outputs.reshape(len(outputs), -1).argmax(axis=1) == labels.reshape(-1)))
-
-
-def decisions_agree(reference: Array, candidate: Array) -> float:
-    """Share of samples with the same argmax."""
-    return top1(candidate, reference.reshape(len(reference), -1).argmax(axis=1))
 
 
 def logits_name(model: Model, output: str) -> str:
@@ -61,6 +51,31 @@ def run_reference(graph: Graph, data: Data, batch: int = 16) -> dict[str, Array]
     return {name: np.concatenate(found) for name, found in parts.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The model as given, on the scoring data: its outputs and logits by name, and how results are judged by them."""
+
+    model: Model
+    data: Data
+    values: Mapping[str, Array]
+    judge: Judge
+    score: float
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the model's outputs; the first decides accuracy."""
+        return [str(value.name) for value in self.model.graph.outputs]
+
+
+def observe(model: Model, data: Data, metric: Metric | None = None) -> Original:
+    """Runs the original, and tries the metric on it before anything takes long. Raises what `metric.score` raises."""
+    outputs = [str(value.name) for value in model.graph.outputs]
+    wanted = dict.fromkeys((*outputs, *(logits_name(model, name) for name in outputs)))
+    values = Session(model, list(wanted)).run(data.inputs)
+    judge = Judge(values[outputs[0]], data.labels, metric)
+    return Original(model, data, values, judge, judge(values[outputs[0]]))
+
+
 @dataclass(frozen=True)
 class Measured:
     """Accuracy and fidelity of the integer reference against the original model on the same samples.
@@ -68,48 +83,43 @@ class Measured:
     `layer_sqnr_db`: plain node name -> signal to quantization noise of its output, errors of earlier layers included.
     """
 
-    accuracy: Accuracy | None
+    accuracy: Accuracy
     fidelity: Fidelity
     layer_sqnr_db: Mapping[str, float]
 
 
-def measure(original: Model, compressed: Model, graph: Graph, data: Data, metric: Metric | None = None) -> Measured:
-    """Runs the original and the integer reference on the scoring data, and compares layers on a few samples.
+def measure(original: Original, compressed: Model, graph: Graph) -> Measured:
+    """Runs the integer reference on the scoring data, and compares layers on a few samples.
 
     `compressed` is the model right before quantization, whose layers the graph's correspond to. Several outputs: the
     first decides accuracy, all count for fidelity.
     """
-    outputs = [str(value.name) for value in original.graph.outputs]
-    logits = {name: logits_name(original, name) for name in outputs}
-    before = Session(original, list(dict.fromkeys([*outputs, *logits.values()]))).run(data.inputs)
+    data, outputs = original.data, original.outputs
     after = run_reference(graph, data)
     pairs = [
-        (before[logits[name]], after[graph_logits_name(graph, out)])
+        (original.values[logits_name(original.model, name)], after[graph_logits_name(graph, out)])
         for name, out in zip(outputs, graph.outputs, strict=True)
     ]
     parities = [compare(old, new) for old, new in pairs]
     finite = [parity.sqnr_db for parity in parities if np.isfinite(parity.sqnr_db)]
-    first_old, first_new = before[outputs[0]], after[graph.outputs[0]]
+    first, found = original.values[outputs[0]], after[graph.outputs[0]]
     fidelity = Fidelity(
         sqnr_db=min(finite) if finite else None,
         max_abs_error=max(parity.max_abs_error for parity in parities),
-        agreement=decisions_agree(first_old, first_new),
+        agreement=top1(found, first.reshape(len(first), -1).argmax(axis=1)),
         exact_fraction=None,
         reference="original float model in onnxruntime, values before a terminal Softmax",
     )
+    accuracy = Accuracy(
+        metric=original.judge.name,
+        before=original.score,
+        after=original.judge(found),
+        samples=len(data),
+        unquantized=original.judge(run_model(compressed, data.inputs, [outputs[0]])[outputs[0]]),
+    )
     rows = layer_parity(compressed, graph, data.first(LAYER_SAMPLES))
     layers = {row.layer: row.parity.sqnr_db for row in rows if np.isfinite(row.parity.sqnr_db)}
-    return Measured(_accuracy(first_old, first_new, data, metric), fidelity, layers)
-
-
-def _accuracy(before: Array, after: Array, data: Data, metric: Metric | None) -> Accuracy | None:
-    if data.labels is None and metric is None:
-        score = decisions_agree(before, after)
-        return Accuracy(metric="agreement", before=1.0, after=score, samples=len(data))
-    labels = data.labels if data.labels is not None else np.zeros(len(data))
-    score_of = metric or top1
-    name = "top1" if metric is None else getattr(metric, "__name__", "custom")
-    return Accuracy(metric=name, before=score_of(before, labels), after=score_of(after, labels), samples=len(data))
+    return Measured(accuracy, fidelity, layers)
 
 
 @dataclass(frozen=True)

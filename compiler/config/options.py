@@ -20,6 +20,8 @@ CRITERIA = (
 )  # fmt: skip
 ROUNDINGS = ("nearest", "gptq", "adaround")
 
+METRIC_TIMEOUT_S = 300.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -39,6 +41,9 @@ class Job:
     calibration: Annotated[
         Path | None,
         Setting("Samples to calibrate on; without it a part of the data is set aside.", example="calibration.npz"),
+    ] = None
+    training_data: Annotated[
+        Path | None, Setting("Samples to learn from; without it those for calibration.", example="unlabelled.npz")
     ] = None
     data_from: Annotated[
         str | None, Setting("Your own source of samples, package.module:function.", example="mine:samples")
@@ -61,12 +66,16 @@ class Score:
     table: ClassVar[str] = ""
     panel: ClassVar[str] = "Bounds"
 
-    budget: Annotated[str | None, Setting("Upper bounds: latency=1ms,lut=20000,ram=64kb …", example="latency=1ms")] = (
+    budget: Annotated[str | None, Setting(
+            "Upper bounds to fit the network to: latency=1ms,lut=60%,ram=64kb …; % of the unpruned network.",
+            example="latency=60%",
+        )] = (
         None
     )
     metric: Annotated[
         str | None, Setting("Your own score, package.module:function(outputs, labels).", example="mine:score")
     ] = None
+    metric_timeout: Annotated[float, Setting("Seconds that it may take each time.", above=0)] = METRIC_TIMEOUT_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,13 @@ class Common:
         Setting(
             "Use few samples, METHOD:COUNT: el2n or grand (hard ones; labels), k-center (cover all), dedup, random.",
             example="k-center:256",
+        ),
+    ] = None
+
+    checkpoint_dir: Annotated[
+        Path | None,
+        Setting(
+            "Keep the state of training here after every epoch; an interrupted run goes on.", example="checkpoints"
         ),
     ] = None
 
@@ -183,6 +199,9 @@ class Quantization:
     activation_bits: Annotated[
         int | None, Setting("Bits of the activations; the device's unless given.", at_least=2, at_most=8, example=8)
     ] = None
+    qat_epochs: Annotated[
+        int, Setting("Train the integer weights: passes over the data (quantization-aware training).", at_least=0)
+    ] = 0
     granularity: Annotated[
         str, Setting("One scale of weights per channel or per tensor.", ("device", "channel", "tensor"))
     ] = "device"
@@ -199,15 +218,35 @@ class Quantization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Quantization, Pruning, Contract, Common):
+class Coding:
+    """How the model becomes a small file."""
+
+    table: ClassVar[str] = "coding"
+    panel: ClassVar[str] = "File"
+
+    cluster: Annotated[
+        int | None,
+        Setting(
+            "Let the weights of a layer share 2^BITS values (k-means). Loses accuracy; makes model.prz smaller.",
+            at_least=1,
+            at_most=8,
+            example=4,
+        ),
+    ] = None
+    pack: Annotated[bool, Setting("Write model.prz, too: the same model, its weights coded without loss.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Coding, Quantization, Pruning, Contract, Common):
     """What the user asked of compression, for every pass to read; the defaults are those of the command line."""
 
-    training: Tuning | None = None  # fine-tuning after pruning; None: none
+    training: Tuning = field(default_factory=lambda: Tuning(epochs=0))  # without epochs: no fine-tuning
+    budget: Mapping[str, float] = field(default_factory=dict)  # upper bounds of costs (quantity.UNITS) to fit to
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 # All sections in the order of the configuration file.
-SECTIONS: tuple[type[Section], ...] = (Job, Common, Contract, Score, Pruning, Quantization, Tuning)
+SECTIONS: tuple[type[Section], ...] = (Job, Common, Contract, Score, Pruning, Quantization, Coding, Tuning)
 # Every setting by its name, which no two share.
 ENTRIES: Mapping[str, Entry] = {entry.name: entry for section in SECTIONS for entry in entries(section)}
 # The tables of the configuration file; "" is its top.

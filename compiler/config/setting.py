@@ -7,6 +7,7 @@ is an attribute in Python, `--sparsity` on the command line, and `sparsity` in t
 
 from __future__ import annotations
 
+import operator
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields
@@ -31,8 +32,9 @@ class Setting:
     help: str
     choices: tuple[str, ...] = ()
     at_least: float | None = None
-    below: float | None = None
+    above: float | None = None
     at_most: float | None = None
+    below: float | None = None
     short: str = ""
     example: str | float | None = None
 
@@ -40,15 +42,19 @@ class Setting:
         """Raises UsageError (`out-of-range`) for a number beyond the bounds."""
         if not isinstance(value, (int, float)):
             return
-        low, high, end = self.at_least, self.at_most, self.below
-        if (low is None or value >= low) and (high is None or value <= high) and (end is None or value < end):
+        bounds = (
+            ("from", self.at_least, operator.ge),
+            ("above", self.above, operator.gt),
+            ("to", self.at_most, operator.le),
+            ("to below", self.below, operator.lt),
+        )
+        stated = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+        if all(holds(value, bound) for _, bound, holds in stated):
             return
-        bounds = [f"from {low:g}" if low is not None else "", f"to {high:g}" if high is not None else ""]
-        bounds.append(f"to below {end:g}" if end is not None else "")
         raise UsageError(
             f"{flag(name)} {value} is out of range.",
             code="out-of-range",
-            hint=f"Give a number {' '.join(filter(None, bounds))}.",
+            hint=f"Give a number {' '.join(f'{words} {bound:g}' for words, bound, _ in stated)}.",
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UsageError
 from ..training.tuning import Tuning
-from .options import ENTRIES, TABLES, Job, Options, Score
+from .options import ENTRIES, Job, Options, Score
 from .setting import Section, entries
 
 NAME = "prunus.toml"
@@ -30,8 +30,8 @@ class Settings:
 
     @property
     def options(self) -> Options:
-        """The options of the passes; training is on where it has epochs."""
-        training = self.tuning if self.given.get("epochs") else None
+        """The options of the passes; training is off unless epochs were given."""
+        training = self.tuning if "epochs" in self.given else replace(self.tuning, epochs=0)
         return Options(**self._of(Options), training=training)
 
     @property
@@ -40,13 +40,10 @@ class Settings:
 
     @property
     def effective(self) -> dict[str, Any]:
-        """Every setting that has a value, defaults included; those of training only where there is any."""
-        tables = set(TABLES) - (set() if self.options.training else {Tuning.table})
-        values = {
-            name: self.given.get(name, entry.default)
-            for name, entry in ENTRIES.items()
-            if entry.section.table in tables
-        }
+        """Every setting that has a value, defaults included."""
+        values = {name: self.given.get(name, entry.default) for name, entry in ENTRIES.items()}
+        if not self.options.training.epochs:
+            del values["epochs"]
         return {name: value for name, value in values.items() if value is not None}
 
     def only(self, *sections: type[Section]) -> Settings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..config.options import Options
 from ..data import Data
+from ..metric import Metric
 from ..model.model import Model
 from ..target import Device, Formats, Progress, Target, no_progress
 
@@ -30,6 +32,7 @@ class PassResult:
     model: Model
     changed: bool
     notes: tuple[Note, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)  # figures for the report, ready for JSON
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Context:
 
     formats: Formats = field(default_factory=Formats)
     options: Options = field(default_factory=Options)
-    calibration: Data | None = None  # unlabelled use; None when the user gave no data
+    calibration: Data | None = None  # None when the user gave no data
+    training: Data | None = None  # to fine-tune on; None: the calibration data
+    metric: Metric | None = None  # the user's own score
+    original: Model | None = None  # the model as it was before the first pass
     target: Target | None = None
     device: Device | None = None
     progress: Progress = no_progress

@@ -18,8 +18,9 @@ from ..analysis.channels import Channels, channel_groups
 from ..analysis.channels.groups import Mask, kept
 from ..analysis.channels.shapes import with_shapes
 from ..data import Data
-from ..errors import PrunusError, UsageError
+from ..errors import UsageError
 from ..executor import Session
+from ..metric import Judge, Metric
 from ..model.model import Model
 from ..target import Progress, no_progress
 from .criteria import importance
@@ -31,7 +32,6 @@ from .structures import ChannelStructure
 
 Array = npt.NDArray[Any]
 Measure = Callable[[Model], float]  # the score of a model on held-out data, larger is better
-Metric = Callable[[Array, Array], float]  # (outputs [n, ...], labels [n]) -> score
 STEP = 0.1  # of the original's MACs
 SMALLEST_STEP = 0.01
 MIN_SAMPLES = 8
@@ -81,14 +81,10 @@ class Plan:
 
 
 def held_out(original: Model, data: Data, metric: Metric | None = None) -> Measure:
-    """The score on data that nothing else sees: `metric` (by default top-1) with labels.
-
-    Without labels: the share of samples on which the largest output is that of the original; for outputs that are no
-    classes, one minus the relative squared error.
+    """The score on data that nothing else sees, as `metric.Judge` has it.
 
     Raises:
-        UsageError: there are too few samples (code `too-few-samples`); later, when called: the metric raises
-            (`metric-failed`) or gives no number (`metric-not-finite`).
+        UsageError: there are too few samples (code `too-few-samples`); later, when called, what `metric.score` raises.
     """
     if len(data) < MIN_SAMPLES:
         raise UsageError(
@@ -98,36 +94,12 @@ def held_out(original: Model, data: Data, metric: Metric | None = None) -> Measu
             hint=f"Give at least {MIN_SAMPLES}, better some hundred.",
         )
     name = original.graph.outputs[0].name or ""
-    reference = Session(original, [name]).run(data.inputs)[name]
+    judge = Judge(Session(original, [name]).run(data.inputs)[name], data.labels, metric)
 
     def measure(model: Model) -> float:
-        outputs = Session(model, [name]).run(data.inputs)[name]
-        try:
-            score = float(_score(outputs, reference, data.labels, metric))
-        except PrunusError:
-            raise
-        except Exception as error:  # the user's own function may raise anything
-            raise UsageError(
-                "The metric failed.", code="metric-failed", why=f"{type(error).__name__}: {error}"[:300]
-            ) from error
-        if not np.isfinite(score):
-            raise UsageError("The metric gives no finite number.", code="metric-not-finite", why=f"It gives {score}.")
-        return score
+        return judge(Session(model, [name]).run(data.inputs)[name])
 
     return measure
-
-
-def _score(outputs: Array, reference: Array, labels: Array | None, metric: Metric | None) -> float:
-    if labels is not None and metric is not None:
-        return metric(outputs, labels)
-    classes = outputs.reshape(len(outputs), -1)
-    wanted = reference.reshape(len(reference), -1)
-    if labels is not None:
-        return float(np.mean(classes.argmax(axis=1) == np.reshape(labels, -1)))
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
-        return float(np.mean(classes.argmax(axis=1) == wanted.argmax(axis=1)))
-    spread = np.square(wanted - wanted.mean()).sum(dtype=np.float64)
-    return 1 - float(np.square(classes - wanted).sum(dtype=np.float64) / max(spread, np.finfo(np.float64).tiny))
 
 
 def prune_stepwise(

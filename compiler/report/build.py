@@ -25,6 +25,8 @@ from ..verify import ISLAND_TOLERANCE, Exactness, Measured, budget_misses, with_
 from . import schema
 from .html import render
 
+ROUNDING = 1e-12  # of a difference of scores
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -44,7 +46,6 @@ class Outcome:
     measured: Measured
     exactness: Exactness
     options: Options
-    max_drop: float | None
     budget: Mapping[str, float]
     configuration: Mapping[str, Any]
 
@@ -107,7 +108,8 @@ def _pass_info(outcome: Outcome, record: Any) -> schema.PassInfo:
         for note in record.notes
     ]
     seconds = 0.0 if "SOURCE_DATE_EPOCH" in os.environ else round(record.seconds, 3)
-    return schema.PassInfo(name=record.name, seconds=seconds, changed=record.changed, notes=notes)
+    details = _plain(record.details)
+    return schema.PassInfo(name=record.name, seconds=seconds, changed=record.changed, notes=notes, details=details)
 
 
 def _size(outcome: Outcome) -> schema.Size:
@@ -198,11 +200,9 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
     if exactness.island_error > ISLAND_TOLERANCE:
         why = f"a float island differs by {exactness.island_error:.2e}"
         return schema.Verdict(met=False, binding="island-tolerance", why=why)
-    if outcome.max_drop is not None and accuracy is not None:
-        drop = accuracy.before - accuracy.after
-        if drop > outcome.max_drop + 1e-12:
-            why = f"{accuracy.metric} fell by {drop:.4f}, allowed are {outcome.max_drop:.4f}"
-            return schema.Verdict(met=False, binding="accuracy", why=why)
+    max_drop = outcome.options.max_drop
+    if max_drop is not None and accuracy.before - accuracy.after > max_drop + ROUNDING:
+        return schema.Verdict(met=False, binding="accuracy", why=_accuracy_missed(accuracy, max_drop))
     missing = sorted(outcome.budget.keys() - costs.keys())
     if missing:
         why = f"the device's cost model has no {', '.join(missing)}"
@@ -210,8 +210,20 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
     misses = budget_misses(outcome.budget, {key: quantity.value for key, quantity in costs.items()})
     if misses:
         key, allowed, found = misses[0]
+        shortfalls = [each.details["shortfall"] for each in outcome.compressed.records if "shortfall" in each.details]
+        if shortfalls:
+            return schema.Verdict(met=False, binding=shortfalls[0]["binding"], why=shortfalls[0]["why"])
         return schema.Verdict(met=False, binding=key, why=f"{key} is {found:.6g}, allowed are {allowed:.6g}")
     return schema.Verdict(met=True, binding="none", why="every bound that was set is met")
+
+
+def _accuracy_missed(accuracy: schema.Accuracy, max_drop: float) -> str:
+    """How much was lost, and whether before the numbers became integers or then."""
+    why = f"{accuracy.metric} fell by {accuracy.before - accuracy.after:.4f}, allowed are {max_drop:.4f}"
+    if accuracy.unquantized is None:
+        return why
+    first, then = accuracy.before - accuracy.unquantized, accuracy.unquantized - accuracy.after
+    return f"{why}: {first:.4f} went with what was removed, {then:.4f} with the bits"
 
 
 def _provenance(outcome: Outcome) -> dict[str, Any]:

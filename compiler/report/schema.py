@@ -54,15 +54,18 @@ class PassInfo(_Record):
     seconds: float
     changed: bool
     notes: list[NoteInfo] = Field(default_factory=list)
+    details: dict[str, Any] = Field(default_factory=dict)  # figures of the pass itself, such as a Pareto front
 
 
 class Accuracy(_Record):
-    """`metric` is `top1` when labels were given, `agreement` (of the decision with the original) otherwise."""
+    """`metric` is the user's own; `top1` when labels were given; otherwise `agreement` (of the decision with the
+    original), or `r2` for outputs that are no classes. `unquantized`: of the compressed model in floating point."""
 
     metric: str
     before: float
     after: float
     samples: int
+    unquantized: float | None = None
 
 
 class Fidelity(_Record):

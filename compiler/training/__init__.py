@@ -33,11 +33,16 @@ _HOMES = {
 __all__ = ["TorchGraph", "Tuned", "Tuning", "fine_tune", "gate_gradients", "gradient_norms", "squared_gradients"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def require_torch() -> None:
+    """Raises ToolError (`missing-extra`) where PyTorch is not installed."""
     try:
         import_module("torch")
     except ImportError as error:
         raise missing_extra("torch", "train") from error
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_torch()
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
