@@ -37,11 +37,13 @@ def _interface(before: Model, after: Model) -> str | None:
 
 
 def _zeros(model: Model) -> dict[str, int]:
-    return {
-        name: int(value.const_value.size - np.count_nonzero(value.const_value.numpy()))
-        for name, value in model.graph.initializers.items()
-        if value.const_value is not None
-    }
+    """How many zeros every weight has; none where a vector has nothing else: a bias that nobody trained yet."""
+    zeros = {}
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            data = value.const_value.numpy()
+            zeros[name] = int(data.size - np.count_nonzero(data)) if data.ndim > 1 or data.any() else 0
+    return zeros
 
 
 def _sparsity(before: Model, after: Model) -> str | None:

@@ -197,11 +197,12 @@ def _warp(pictures: Floats, matrix: Floats) -> Floats:
 def _colour(pictures: Floats, rng: np.random.Generator, sight: _Sight) -> Floats:
     count, channels = pictures.shape[:2]
     contrast = 1 + rng.uniform(-_COLOUR, _COLOUR, (count, 1, 1, 1))
-    brightness = rng.uniform(-_COLOUR, _COLOUR, (count, 1, 1, 1)) + rng.uniform(-0.5, 0.5, (count, channels, 1, 1)) * (
-        _COLOUR if channels > 1 else 0
-    )
+    brightness = rng.uniform(-_COLOUR, _COLOUR, (count, 1, 1, 1))
+    if channels > 1:
+        brightness = brightness + rng.uniform(-_COLOUR / 2, _COLOUR / 2, (count, channels, 1, 1))
     middle = pictures.mean(axis=(1, 2, 3), keepdims=True)
-    return ((pictures - middle) * contrast + middle + brightness * sight.deviation).astype(np.float32)
+    changed = (pictures - middle) * contrast + middle + brightness * sight.deviation
+    return np.asarray(changed, dtype=np.float32)
 
 
 def _noise(pictures: Floats, rng: np.random.Generator, sight: _Sight) -> Floats:

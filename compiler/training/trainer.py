@@ -21,8 +21,10 @@ from . import checkpoint as checkpoints
 from .augment import Augmenter, Batch
 from .checkpoint import Checkpoint
 from .function import TorchGraph
+from .masking import GradualMasks, SurgeryMasks
 from .objective import Objective, answers, choose_loss
 from .parameters import Mask, trainable, zero_masks
+from .plans import Gradual, Surgery, Update
 from .rules.call import Tensor
 from .teacher import Teacher
 from .tuning import Tuned, Tuning
@@ -41,6 +43,7 @@ def fine_tune(
     features: Mapping[str, str] | None = None,
     freeze: Collection[str] = (),
     masks: Mapping[str, Any] | None = None,
+    plan: Gradual | None = None,
     checkpoint: Path | None = None,
     progress: Progress = no_progress,
 ) -> Tuned:
@@ -55,14 +58,16 @@ def fine_tune(
         features: values of the model -> values of the teacher (plain names) whose distance counts too.
         freeze: weights or nodes that stay as they are; see `parameters.trainable`.
         masks: where weights may be nonzero, by plain name, beside the zeros that they have.
+        plan: prunes weights while training, `Gradual` or `Surgery`.
         checkpoint: a file that is written after every epoch; where it exists, the run goes on from it.
 
     Raises:
         UsageError: data, labels, teacher, masks or checkpoint do not fit, nothing is left to train
-            (`nothing-to-train`), or the loss is no number any more (`diverged`).
+            (`nothing-to-train`), or the loss is no number any more (`diverged`). For a plan: no layer can take its
+            zeros (`nothing-to-prune`), or it cannot be carried out (`target-out-of-reach`, `schedule-too-short`).
         UnsupportedError: an operator has no gradient.
     """
-    run = _Run(model, data, tuning, teacher, features or {}, freeze, masks or {})
+    run = _Run(model, data, tuning, teacher, features or {}, freeze, masks or {}, plan)
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
@@ -72,7 +77,7 @@ def fine_tune(
             if checkpoint is not None:
                 checkpoints.write(checkpoint, run.state())
     progress("Fine-tuning", 1.0)
-    return Tuned(run.graph.write_back(model), tuple(run.losses), run.names, str(run.graph.device), resumed)
+    return run.result(model, resumed)
 
 
 class _Run:
@@ -87,6 +92,7 @@ class _Run:
         features: Mapping[str, str],
         freeze: Collection[str],
         masks: Mapping[str, Any],
+        plan: Gradual | None,
     ) -> None:
         data, self.batch = _batches(model, data, tuning)
         self.augment = Augmenter(model, data, tuning.augment, tuning.seed)
@@ -110,20 +116,26 @@ class _Run:
         groups = [{"params": [tensor], "scale": _scale(tensor)} for tensor in self.weights]
         self.optimizer = torch.optim.AdamW(groups, tuning.learning_rate, weight_decay=tuning.weight_decay, fused=True)
         self.losses: list[float] = []
-        self.fingerprint = _fingerprint(model, data, tuning, teacher, features, self.names, found)
+        self.steps = len(data) // self.batch  # of an epoch
+        self.schedule: GradualMasks | None = None
+        if plan is not None:
+            kind = SurgeryMasks if isinstance(plan, Surgery) else GradualMasks
+            self.schedule = kind(model, self.graph, plan, self.names, self.steps * tuning.epochs)
+        self.fingerprint = _fingerprint(model, data, tuning, teacher, features, self.names, found, plan)
         self._apply_masks()
 
     def epoch(self, number: int, progress: Progress) -> None:
         """One pass over the data in an order of its own; an incomplete batch at the end is left out."""
         order = np.random.default_rng([self.tuning.seed, number]).permutation(len(self.data))
-        steps = len(self.data) // self.batch
-        total = steps * self.tuning.epochs
+        total = self.steps * self.tuning.epochs
         losses = []
-        for step in range(steps):
-            done = number * steps + step
+        for step in range(self.steps):
+            done = number * self.steps + step
             progress("Fine-tuning", done / total)
             rate = self.tuning.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
             chosen = order[step * self.batch : (step + 1) * self.batch]
+            if self.schedule is not None:
+                self.schedule.before(done)
             arrays = {name: array[chosen] for name, array in self.data.inputs.items()}
             losses.append(self._step(self.augment(arrays, chosen, number, step), rate))
         self.losses.append(float(np.mean(losses)))
@@ -150,6 +162,8 @@ class _Run:
 
     def _forward(self, feeds: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The values that the objective looks at, in `graph.real` whatever they are computed in."""
+        if self.schedule is not None:
+            feeds = {**feeds, **self.schedule.stand_ins()}
         fast = self.tuning.precision == "bfloat16"
         learning = self.tuning.batch_norm == "update"
         with torch.autocast(self.graph.device.type, torch.bfloat16, enabled=fast):
@@ -160,6 +174,16 @@ class _Run:
         with torch.no_grad():
             for name, mask in self.masks.items():
                 self.graph.parameters[name].mul_(mask)
+        if self.schedule is not None:
+            self.schedule.after()
+
+    def result(self, model: Model, resumed: int) -> Tuned:
+        updates: tuple[Update, ...] = ()
+        if self.schedule is not None:
+            self.schedule.finish()
+            updates = tuple(self.schedule.updates)
+        trained = self.graph.write_back(model)
+        return Tuned(trained, tuple(self.losses), self.names, str(self.graph.device), resumed, updates)
 
     def state(self) -> Checkpoint:
         """Weights, running statistics, and Adam's moments."""
@@ -167,11 +191,10 @@ class _Run:
         arrays |= {f"constant/{name}": value for name, value in self._statistics().items()}
         for name, tensor in zip(self.names, self.weights, strict=True):
             arrays |= {f"adam/{name}/{key}": value for key, value in self.optimizer.state.get(tensor, {}).items()}
-        return Checkpoint(
-            self.fingerprint,
-            tuple(self.losses),
-            {name: value.detach().cpu().numpy() for name, value in arrays.items()},
-        )
+        state = {name: value.detach().cpu().numpy() for name, value in arrays.items()}
+        if self.schedule is not None:
+            state |= {f"schedule/{name}": array for name, array in self.schedule.state().items()}
+        return Checkpoint(self.fingerprint, tuple(self.losses), state)
 
     def resume(self, saved: Checkpoint | None) -> int:
         """Takes over a saved state; the number of epochs that it has behind it."""
@@ -186,6 +209,9 @@ class _Run:
                 }
             for name, value in self._statistics().items():
                 value.copy_(torch.from_numpy(saved.arrays[f"constant/{name}"]))
+        if self.schedule is not None:
+            found = {name: array for name, array in saved.arrays.items() if name.startswith("schedule/")}
+            self.schedule.resume({name.partition("/")[2]: array for name, array in found.items()})
         self.losses = list(saved.losses)
         return len(saved.losses)
 
@@ -252,6 +278,7 @@ def _fingerprint(
     features: Mapping[str, str],
     names: tuple[str, ...],
     masks: Mapping[str, Mask],
+    plan: Gradual | None,
 ) -> str:
     parts: dict[str, bytes | str | Array] = {
         "model": model.to_bytes(),
@@ -259,6 +286,7 @@ def _fingerprint(
         "teacher": b"" if teacher is None else teacher.to_bytes(),
         "features": repr(sorted(features.items())),
         "names": repr(names),
+        "plan": repr(plan),
     }
     parts |= {f"input/{name}": array for name, array in data.inputs.items()}
     parts |= {f"mask/{name}": mask for name, mask in masks.items()}

@@ -10,6 +10,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..model.model import Model
+    from .plans import Update
 
 Loss = Literal["auto", "cross_entropy", "mse"]
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "colour", "noise", "erase", "mixup", "cutmix")
@@ -31,13 +32,15 @@ class Tuning:
     table: ClassVar[str] = "training"
     panel: ClassVar[str] = "Training"
 
-    epochs: Annotated[int, Setting("Passes over the data.", at_least=0)] = 5
+    epochs: Annotated[int, Setting("Passes over the data.", at_least=1)] = 5
     batch: Annotated[int, Setting("Samples per step.", at_least=1)] = 32
-    learning_rate: Annotated[float, Setting("Adam's first step, relative to each weight; it falls to zero.")] = 1e-2
+    learning_rate: Annotated[
+        float, Setting("Adam's first step, relative to each weight; it falls to zero.", above=0)
+    ] = 1e-2
     weight_decay: Annotated[float, Setting("How strongly weights are pulled to zero.", at_least=0)] = 0.0
     loss: Annotated[Loss, Setting("What becomes small; auto: as labels and outputs suggest.")] = "auto"
     distillation: Annotated[float, Setting("The teacher's share of the loss.", at_least=0, at_most=1)] = 0.9
-    temperature: Annotated[float, Setting("How soft the teacher's answers are made.")] = 2.0
+    temperature: Annotated[float, Setting("How soft the teacher's answers are made.", above=0)] = 2.0
     features: float = 1.0
     batch_norm: Annotated[
         Literal["update", "frozen"], Setting("Statistics of batch normalisation: from the batches, or as stored.")
@@ -56,7 +59,7 @@ class Tuning:
         wrong = [
             name
             for name, good in (
-                ("epochs", self.epochs >= 1),
+                ("epochs", self.epochs >= 0),
                 ("batch", self.batch >= 1),
                 ("threads", self.threads >= 1),
                 ("learning_rate", 0 < self.learning_rate < float("inf")),
@@ -81,10 +84,11 @@ class Tuning:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The trained model, the mean loss of every epoch, which weights were trained, and where."""
+    """The trained model, the mean loss of every epoch, which weights were trained, and where; how it was pruned."""
 
     model: Model
     losses: tuple[float, ...]
     trained: tuple[str, ...]
     device: str
     resumed_from: int = 0  # epochs that a checkpoint had
+    updates: tuple[Update, ...] = ()  # of the masks, where it was pruned while training

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+from training_nets import accuracy, named, perceptron, samples, stop_at, unlabelled, with_zeros
 
 torch = pytest.importorskip("torch")
 
@@ -36,59 +35,6 @@ def digits() -> tuple[Model, Model, Data, Data]:
     train, test = (load_data(DIGITS / f"{name}.npz", model) for name in ("calibration", "digits"))
     pruned = PruneChannels().run(model, Context(options=Options(sparsity=0.8), calibration=train)).model
     return model, pruned, train, test
-
-
-def unlabelled(data: Data) -> Data:
-    return Data(data.inputs)
-
-
-def accuracy(model: Model, data: Data) -> float:
-    (output,) = run_model(model, data.inputs).values()
-    return float((output.argmax(axis=1) == data.labels).mean())
-
-
-def perceptron(seed: int = 0, hidden: int = 24, classes: int = 5) -> Model:
-    """8 -> hidden -> classes with random weights."""
-    rng = np.random.default_rng(seed)
-    shapes = {"a": (8, hidden), "b": (hidden,), "c": (hidden, classes), "d": (classes,)}
-    node = onnx.helper.make_node
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [
-            node("Gemm", ["x", "a", "b"], ["g"], "first"),
-            node("Relu", ["g"], ["r"]),
-            node("Gemm", ["r", "c", "d"], ["y"], "last"),
-        ],
-        "perceptron",
-        [value("x", 1, ["batch", 8])],
-        [value("y", 1, ["batch", classes])],
-        [
-            onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
-            for name, shape in shapes.items()
-        ],
-    )
-    return load_proto(onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 21)]))
-
-
-def samples(model: Model, count: int, seed: int) -> Data:
-    """Normal inputs, labelled by the model itself."""
-    feeds = {model.graph.inputs[0].name: np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)}
-    (output,) = run_model(model, feeds).values()
-    return Data(feeds, output.argmax(axis=1))
-
-
-def named(model: Model, name: str) -> str:
-    return next(plain for plain, original in model.names.items() if original == name)
-
-
-def with_zeros(model: Model, share: float, seed: int = 0) -> Model:
-    """The model with a share of its matrices' weights zeroed at random."""
-    copy, rng = model.clone(), np.random.default_rng(seed)
-    for value in copy.graph.initializers.values():
-        data = weight(value)
-        if data.ndim == 2:
-            set_weight(value, np.where(rng.random(data.shape) < share, np.float32(0), data))
-    return copy
 
 
 # -- effects ----------------------------------------------------------------------------------------------------------
@@ -172,6 +118,19 @@ def test_zeros_stay_and_the_check_sees_lost_ones(monkeypatch: pytest.MonkeyPatch
     assert "zeros" in (PROPERTIES["sparsity"](student, loose.model) or "")
 
 
+def test_a_bias_of_zeros_is_no_structure_and_a_pruned_one_is() -> None:
+    model, data = perceptron(), samples(perceptron(1), 64, 1)
+    first, last = (model.graph.initializers[named(model, name)] for name in ("b", "d"))
+    set_weight(first, np.zeros_like(weight(first)))
+    set_weight(last, np.float32([1, 0, 0, 2, 3]))
+    tuned = fine_tune(model, data, Tuning(epochs=1))
+    assert weight(tuned.model.graph.initializers[first.name]).all()
+    assert np.array_equal(weight(tuned.model.graph.initializers[last.name]) == 0, weight(last) == 0)
+    assert PROPERTIES["sparsity"](model, tuned.model) is None
+    set_weight(tuned.model.graph.initializers[last.name], np.ones(5, np.float32))
+    assert "had 2 zeros and now has 0" in (PROPERTIES["sparsity"](model, tuned.model) or "")
+
+
 def test_masks_and_frozen_weights_hold() -> None:
     model = perceptron()
     data, name = samples(perceptron(1), 64, 1), named(model, "a")
@@ -193,14 +152,6 @@ def test_the_seed_alone_decides() -> None:
     first, again, other = (fine_tune(model, data, Tuning(epochs=2, seed=seed)).model.to_bytes() for seed in (1, 1, 2))
     assert first == again
     assert first != other
-
-
-def stop_at(fraction: float) -> Callable[[str, float], None]:
-    def progress(_what: str, done: float) -> None:
-        if done >= fraction:
-            raise KeyboardInterrupt
-
-    return progress
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
@@ -308,7 +259,7 @@ def test_bad_input_is_named() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 0}, {"learning_rate": float("nan")}, {"temperature": 0.0}, {"distillation": 1.5}, {"loss": "hinge"}],
+    [{"epochs": -1}, {"learning_rate": float("nan")}, {"temperature": 0.0}, {"distillation": 1.5}, {"loss": "hinge"}],
 )
 def test_bad_options_are_named(options: dict[str, object]) -> None:
     with pytest.raises(UsageError) as error:
