@@ -15,7 +15,7 @@ from google.protobuf.message import Error as ProtobufError  # type: ignore[impor
 from ..errors import InvalidModelError
 from .loading.assemble import assemble, give_final_names
 from .loading.external import ExternalData
-from .loading.files import read_file
+from .loading.files import read_model
 from .loading.inputs import fix_inputs
 from .loading.limits import Limits, check_cost
 from .loading.operands import check_operands
@@ -42,7 +42,7 @@ def load(
     """Reads an ONNX file that need not be trusted.
 
     Args:
-        path: a regular file; external data is read from its folder.
+        path: a regular file, ONNX or packed (model.prz); external data is read from its folder.
         limits: what the model may cost; see `Limits`.
         shapes: static shapes for inputs whose dimensions are dynamic, by the user's input name; None in first
             place keeps a symbolic batch.
@@ -57,7 +57,7 @@ def load(
         LimitError: larger than the limits. UsageError: a shape is missing or does not fit.
     """
     file = Path(path)
-    data = read_file(file, limits)
+    data = read_model(file, limits)
     check_wire(data, str(file), limits)
     try:
         proto = onnx.ModelProto.FromString(data)

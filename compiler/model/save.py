@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from pathlib import Path
 
+from ..coding import pack
 from ..errors import LimitError, ToolError
 from . import shapes
 from .model import Model
@@ -20,32 +21,29 @@ _LARGEST_BYTES = (2 << 30) - 1  # of a protobuf file
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Writes the model at IR version 10, weights inside; the file appears complete or not at all.
 
+    A path that ends in .prz gets the packed model (`compiler.coding`), anything else the ONNX file.
+
     Inputs and outputs get the user's names back where these match `[A-Za-z_]\\w{0,63}`, so that the file is a drop-in
     for the original. All other names stay plain.
 
     Raises:
         LimitError: the model does not fit a protobuf file. ToolError: the file cannot be written.
     """
-    file = Path(path)
+    data, file = to_bytes(model), Path(path)
+    write_file(file, pack(data) if file.suffix == ".prz" else data)
+
+
+def to_bytes(model: Model) -> bytes:
+    """The ONNX file that `save` writes. Raises LimitError."""
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if weights > _LARGEST_BYTES:
         raise LimitError(
             "The model is too large for one ONNX file.",
             code="file-limit",
-            where=str(file),
             why="A protobuf file holds less than 2 GiB.",
             hint="Prune or quantize it further.",
         )
-    try:
-        _write(file, with_user_names(model).to_bytes())
-    except OSError as error:
-        raise ToolError(
-            "The model file cannot be written.",
-            code="output-failed",
-            where=str(file),
-            why=error.strerror or str(error),
-            hint="Check the folder's permissions and the space left on the disk.",
-        ) from error
+    return with_user_names(model).to_bytes()
 
 
 def with_user_names(model: Model) -> Model:
@@ -63,8 +61,8 @@ def with_user_names(model: Model) -> Model:
     return copy
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Writes beside the target, flushes, renames."""
+def write_file(path: Path, data: bytes) -> None:
+    """Writes beside the target, flushes, renames. Raises ToolError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with temporary.open("xb") as stream:
@@ -72,5 +70,13 @@ def _write(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise ToolError(
+            "The model file cannot be written.",
+            code="output-failed",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="Check the folder's permissions and the space left on the disk.",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

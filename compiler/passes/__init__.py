@@ -12,12 +12,14 @@ Each is a class in a file of its own. The order and its reasons:
 8.  `prune_channels` (select, cut, prove, reconstruct) while the model is float, so that quantization sees the result.
 9.  `prune_weights` on what is left: zeros inside of layers, of which only some kernels make use.
 10. `equalise` right before quantization and only where it helps: it rescales what quantization is about to measure.
-11. `quantize` last: nothing may change a weight after its scale was chosen.
+11. `quantize` then: no float weight may change after its scale was chosen.
+12. `cluster_weights` last: values are shared among the integers that the file will hold, within their scales.
 """
 
 from __future__ import annotations
 
 from .base import Context, Note, Options, Pass, PassResult
+from .cluster_weights import ClusterWeights
 from .equalise import Equalise
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
@@ -42,6 +44,7 @@ PASSES: tuple[type[Pass], ...] = (
     PruneWeights,
     Equalise,
     Quantize,
+    ClusterWeights,
 )
 
 __all__ = ["PASSES", "Context", "Note", "Options", "Pass", "PassResult"]

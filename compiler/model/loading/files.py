@@ -6,7 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from ...errors import InvalidModelError, LimitError, UsageError
+from ...coding import is_packed, unpack
+from ...errors import InvalidModelError, LimitError, PrunusError, UsageError
 from ..untrusted import shown
 from .limits import RAISE_HINT, Limits
 from .tensors import readable
@@ -25,8 +26,33 @@ _KINDS = (  # (first bytes, at offset, what the file is, hint)
 _HTML = (b"<!doctype", b"<html", b"<?xml")
 
 
+def read_model(path: Path, limits: Limits) -> bytes:
+    """The bytes of an ONNX file, or of the one in a packed model (`compiler.coding`).
+
+    Raises:
+        InvalidModelError: the packed model is damaged; and as `read_file` does.
+        LimitError: larger than `limits.file_bytes`, or unpacks to more.
+    """
+    data = read_file(path, limits)
+    return _unpacked(data, path, limits) if is_packed(data) else data
+
+
+def read_packed(path: Path, limits: Limits) -> tuple[bytes, bytes]:
+    """(a packed model's bytes, the ONNX file in it). Raises as `read_model`, for a plain ONNX file, too."""
+    data = read_file(path, limits)
+    return data, _unpacked(data, path, limits)
+
+
+def _unpacked(data: bytes, path: Path, limits: Limits) -> bytes:
+    try:
+        return unpack(data, limits.file_bytes)
+    except PrunusError as error:
+        error.where = shown(str(path))
+        raise
+
+
 def read_file(path: Path, limits: Limits) -> bytes:
-    """The file's bytes.
+    """The file's bytes, as they are.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
