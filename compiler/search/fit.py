@@ -1,0 +1,230 @@
+"""Fits a network to a device: which widths keep a budget, or an accuracy, at the least loss or cost.
+
+The steps: ask the device where its cost steps (decisions.py), measure what channels are worth after refitting
+(loss.py), solve (solver.py), measure the answer's neighbourhood anew and solve again, since losses only nearly add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channels import Channels
+from ..errors import UsageError
+from ..pruning.structures import ChannelStructure
+from ..target import Progress, no_progress
+from .decisions import (
+    Choice,
+    Decision,
+    DeviceCosts,
+    Point,
+    allowed_widths,
+    choice_of,
+    setting_decisions,
+    width_decisions,
+)
+from .loss import RefitLoss
+from .solver import Nearest, Solver
+from .widths import Widths, full_widths
+
+Floats = npt.NDArray[np.float64]
+MEASURED = 6  # widths of one group whose loss is measured; the others lie between
+ROUNDS = 2  # of measuring the answer's neighbourhood
+FRONT = 7  # budgets along the front
+_WORTH = 0.02  # a smaller relative saving is none
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One network that the solver proposes: its choice, what it costs (by key), and its loss, measured on samples with
+    each layer refitted for itself. `predicted_loss` is the sum that the knapsack saw."""
+
+    choice: Choice
+    costs: dict[str, float]
+    loss: float
+    predicted_loss: float
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Why a budget cannot be kept: the cost that decides, its bound, and the costs of the nearest network found."""
+
+    binding: str
+    allowed: float
+    least: float  # of the binding cost, in the network that exceeds all bounds least
+    nearest: dict[str, float] = field(default_factory=dict)
+
+
+class Fitter:
+    """A network on a device, ready to be asked for budgets. Building it measures what all decisions lose."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        structure: ChannelStructure,
+        costs: DeviceCosts,
+        loss: RefitLoss,
+        *,
+        progress: Progress = no_progress,
+    ) -> None:
+        if not channels.prunable:
+            raise UsageError(
+                "The network has no channels that can be removed, so no budget changes it.",
+                code="nothing-to-prune",
+                hint="`prunus prune` says for each layer why its channels stay.",
+            )
+        self.channels, self.structure = channels, structure
+        self.costs, self.loss = costs, loss
+        progress("Asking the device where its cost steps", 0.0)
+        widths = width_decisions(channels, structure, costs)
+        measured = [self._with_losses(each, progress, number / len(widths)) for number, each in enumerate(widths)]
+        settings = setting_decisions(costs.target, costs.device)
+        self.solver = self._solver([*measured, *settings])
+        self.whole = self._candidate(self.solver, self.solver.whole)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.costs.keys
+
+    def fit(self, limits: Floats, progress: Progress = no_progress) -> Candidate | Shortfall:
+        """The network of least loss within the limits (one per key), or why there is none."""
+        solver = self.solver
+        point = solver.solve(limits, starts=self._uniform(limits))
+        if point is None:
+            return self.shortfall(limits)
+        best = self._candidate(solver, point)
+        for number in range(ROUNDS if best.loss > 0 else 0):
+            progress("Measuring around the answer", number / ROUNDS)
+            solver = self._solver(self._recalibrated(solver, point))
+            following = solver.solve(limits, starts=[point])
+            if following is None or following == point:
+                break
+            found = self._candidate(solver, following)
+            if found.loss < best.loss:
+                best = found
+            point = following
+        uniform = [self._candidate(self.solver, each) for each in self._uniform(limits)]
+        return min([best, *uniform], key=lambda each: each.loss)
+
+    def shortfall(self, limits: Floats) -> Shortfall:
+        """The network that exceeds the limits least."""
+        nearest = self.solver.nearest(limits)
+        return Shortfall(
+            self.keys[nearest.binding],
+            float(limits[nearest.binding]),
+            float(nearest.costs[nearest.binding]),
+            dict(zip(self.keys, map(float, nearest.costs), strict=True)),
+        )
+
+    def front(self, progress: Progress = no_progress) -> list[Candidate]:
+        """Networks between the whole one and the smallest, by the first cost: none is beaten in both cost and loss.
+
+        Cheapest first. All other costs stay within those of the whole network.
+        """
+        whole = self.solver.cost(self.solver.whole)
+        least = self._least()
+        found, start = [self.whole], self.solver.whole
+        for number, share in enumerate(np.linspace(1.0, least.ratio, FRONT + 1)[1:]):
+            progress("Drawing the Pareto front", number / FRONT)
+            limits = whole.copy()
+            limits[0] *= share
+            point = self.solver.solve(limits, starts=[start])
+            if point is not None:
+                found.append(self._candidate(self.solver, point))
+                start = point
+        return pareto(found, self.keys[0])
+
+    def gain(self) -> float:
+        """The largest share of the first cost that any widths could save."""
+        return max(0.0, 1 - self._least().ratio)
+
+    def _least(self) -> Nearest:
+        limits = np.full(len(self.keys), np.inf)
+        limits[0] = self.solver.cost(self.solver.whole)[0]
+        return self.solver.nearest(limits)
+
+    # -- losses -------------------------------------------------------------------------------------------------------
+
+    def _with_losses(self, decision: Decision, progress: Progress, done: float) -> Decision:
+        """Measured at some widths, all other groups whole; in between by straight lines."""
+        progress("Measuring what channels are worth", done)
+        assert isinstance(decision.subject, int)  # a group
+        whole = full_widths(self.channels)
+        chosen = np.unique(np.linspace(0, decision.whole, MEASURED).round().astype(int))
+        measured = [
+            self.loss((*whole[: decision.subject], decision.options[index], *whole[decision.subject + 1 :]))
+            for index in chosen
+        ]
+        falling = np.maximum.accumulate(measured[::-1])[::-1]  # more channels never count as worse
+        between = np.interp(decision.options, [decision.options[index] for index in chosen], falling)
+        return replace(decision, losses=tuple(map(float, between)))
+
+    def _recalibrated(self, solver: Solver, point: Point) -> list[Decision]:
+        """Losses in the proportion that the neighbours of a point show, all other groups as they are there."""
+        decisions = []
+        for number, decision in enumerate(solver.decisions):
+            if isinstance(decision.subject, str):
+                decisions.append(decision)
+                continue
+            low, high = max(point[number] - 1, 0), min(point[number] + 1, decision.whole)
+            moved = [(*point[:number], option, *point[number + 1 :]) for option in (low, high)]
+            more, less = (self.loss(choice_of(solver.decisions, each).widths) for each in moved)
+            expected = decision.losses[low] - decision.losses[high]
+            ratio = float(np.clip((more - less) / expected, 0.2, 5.0)) if expected > 0 else 1.0
+            decisions.append(replace(decision, losses=tuple(loss * ratio for loss in decision.losses)))
+        return decisions
+
+    # -- points -------------------------------------------------------------------------------------------------------
+
+    def _solver(self, decisions: Sequence[Decision]) -> Solver:
+        return Solver(decisions, lambda points: self.costs([choice_of(decisions, point) for point in points]))
+
+    def _candidate(self, solver: Solver, point: Point) -> Candidate:
+        choice = choice_of(solver.decisions, point)
+        costs = dict(zip(self.keys, map(float, solver.cost(point)), strict=True))
+        return Candidate(choice, costs, self.loss(choice.widths), solver.loss(point))
+
+    def _uniform(self, limits: Floats) -> list[Point]:
+        """The largest point within the limits whose groups all keep about the same share of their channels."""
+        for share in np.linspace(1.0, 0.0, 41):
+            point = tuple(
+                int(np.searchsorted(decision.options, share * decision.options[-1], side="right") - 1)
+                if isinstance(decision.subject, int)
+                else decision.whole
+                for decision in self.solver.decisions
+            )
+            point = tuple(max(option, 0) for option in point)
+            if (self.solver.cost(point) <= limits).all():
+                return [point]
+        return []
+
+
+def uniform_widths(
+    channels: Channels, structure: ChannelStructure, costs: DeviceCosts, limits: Floats
+) -> Widths | None:
+    """The baseline: all groups keep the same share of their channels, the largest that keeps the limits."""
+    allowed = [allowed_widths(channels, number, structure) for number in range(len(channels.prunable))]
+    for share in np.linspace(1.0, 0.0, 201):
+        widths = tuple(
+            max((width for width in each if width <= share * each[-1] + 1e-9), default=each[0]) for each in allowed
+        )
+        if (costs([Choice(widths)])[0] <= limits * (1 + 1e-9)).all():
+            return widths
+    return None
+
+
+def pareto(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
+    """Those that no other one beats in both cost and loss, cheapest first."""
+    front: list[Candidate] = []
+    for each in sorted(candidates, key=lambda one: (one.costs[key], one.loss)):
+        if not front or each.loss < front[-1].loss:
+            front.append(each)
+    return front
+
+
+def worthwhile(before: float, after: float) -> bool:
+    """Whether a predicted saving is more than noise of the cost model's steps."""
+    return after < before * (1 - _WORTH)
