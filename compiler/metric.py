@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def score(metric: Metric, outputs: Array, labels: Array) -> float:
     except PrunusError:
         raise
     except Exception as error:  # the user's own function may raise anything
-        raise _failed(f"{type(error).__name__}: {error}") from error
+        raise _failed(f"{type(error).__name__}: {error}", _place(error)) from error
     if not np.isfinite(value):
         raise UsageError(
             "The metric gives no finite number.",
@@ -95,10 +96,17 @@ class Judge:
         return score(self.metric, outputs, np.zeros(len(outputs)) if self.labels is None else self.labels)
 
 
-def _failed(why: str) -> UsageError:
+def _place(error: Exception) -> str:
+    """The last line of code that an error passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+
+
+def _failed(why: str, where: str = "") -> UsageError:
     return UsageError(
         "The metric failed.",
         code="metric-failed",
+        where=where or None,
         why=why[:300],
         hint="It is called with the outputs [n, ...] and the labels [n], and returns a number.",
     )
@@ -114,7 +122,7 @@ class IsolatedMetric:
 
     def __init__(self, spec: str, timeout_s: float) -> None:
         self.__name__ = spec.rpartition(":")[2]
-        self._spec, self._timeout_s = spec, timeout_s
+        self._spec, self.timeout_s = spec, timeout_s
         folder = tempfile.TemporaryDirectory(prefix="prunus-metric-")
         self._folder = Path(folder.name)
         self._child = subprocess.Popen(
@@ -141,20 +149,20 @@ class IsolatedMetric:
     def _answer(self) -> Any:
         """The child's answer to the last request, in time."""
         assert self._child.stdout is not None
-        if not select.select([self._child.stdout], [], [], self._timeout_s)[0]:
+        if not select.select([self._child.stdout], [], [], self.timeout_s)[0]:
             self._end()
             raise LimitError(
                 "The metric takes too long.",
                 code="metric-timeout",
                 where=self._spec,
-                why=f"No answer after {self._timeout_s:g} s; it was stopped.",
+                why=f"No answer after {self.timeout_s:g} s; it was stopped.",
                 hint="Allow it more time with --metric-timeout SECONDS, or let it do less.",
             )
         line = self._child.stdout.readline()
         if not line:
             code = self._child.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-            raise _failed(f"{self._spec}: its process ended with {how}.")
+            raise _failed(f"Its process ended with {how}.", self._spec)
         answer = json.loads(line)
         if answer["error"] == "import":
             raise UsageError(
@@ -164,7 +172,7 @@ class IsolatedMetric:
                 hint="Give --metric package.module:function; the module must be here or on PYTHONPATH.",
             )
         if answer["error"]:
-            raise _failed(answer["why"])
+            raise _failed(answer["why"], answer["where"])
         return answer["value"]
 
 
@@ -184,22 +192,27 @@ def _serve(spec: str, folder: Path) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the function prints must not look like an answer
 
-    def answer(error: str = "", why: str = "", value: float = 0.0) -> None:
-        answers.write(json.dumps({"error": error, "why": why[:300], "value": value}).encode() + b"\n")
+    def answer(kind: str = "", error: Exception | None = None, value: float = 0.0) -> None:
+        told = {"value": value, "error": kind}
+        if error is not None:
+            told |= {"why": f"{type(error).__name__}: {error}"[:300], "where": _place(error)}
+        answers.write(json.dumps(told).encode() + b"\n")
         answers.flush()
 
     module, _, name = spec.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
+        if not callable(function):
+            raise TypeError("It is not a function.")
     except Exception as error:  # noqa: BLE001 (the user's module may raise anything)
-        answer("import", f"{type(error).__name__}: {error}")
+        answer("import", error)
         return
-    answer() if callable(function) else answer("import", "It is not a function.")
+    answer()
     for _line in sys.stdin:
         try:
             answer(value=float(function(*(np.load(folder / f"{part}.npy") for part in ("outputs", "labels")))))
         except Exception as error:  # noqa: BLE001 (so may the function)
-            answer("call", f"{type(error).__name__}: {error}")
+            answer("call", error)
 
 
 if __name__ == "__main__":
