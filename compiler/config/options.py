@@ -140,6 +140,9 @@ class Pruning:
             ("one-shot", "iterative"),
         ),
     ] = "one-shot"
+    explain: Annotated[
+        bool, Setting("Say in the report what each criterion would remove and cost; takes a little longer.")
+    ] = False
     reconstruct: Annotated[bool, Setting("Refit what is left by least squares on the data.")] = True
     layer_sparsity: Annotated[
         float,

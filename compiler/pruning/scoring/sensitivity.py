@@ -64,12 +64,17 @@ def _ascending(value: float, count: int) -> Scores:
 
 def damage(whole: list[Array], found: list[Array], labels: npt.NDArray[np.generic] | None) -> float:
     """How much worse `found` is than `whole`: by the loss where labels allow it, else by the change of the outputs."""
-    last = whole[-1]
-    if labels is not None and last.ndim == 2 and np.issubdtype(labels.dtype, np.integer) and labels.size == len(last):
-        classes = labels.reshape(-1).astype(np.intp)
-        if classes.min() >= 0 and classes.max() < last.shape[1]:
-            return _cross_entropy(found[-1], classes) - _cross_entropy(last, classes)
+    if has_classes(whole[-1], labels):
+        classes = np.asarray(labels).reshape(-1).astype(np.intp)
+        return _cross_entropy(found[-1], classes) - _cross_entropy(whole[-1], classes)
     return max(_change(one, other) for one, other in zip(whole, found, strict=True))
+
+
+def has_classes(outputs: Array, labels: npt.NDArray[np.generic] | None) -> bool:
+    """Whether the labels are numbers of the classes that outputs [n, classes] tell apart."""
+    if labels is None or outputs.ndim != 2 or labels.size != len(outputs) or labels.dtype.kind not in "iu":
+        return False
+    return int(np.min(labels)) >= 0 and int(np.max(labels)) < outputs.shape[1]
 
 
 def _cross_entropy(logits: Array, classes: npt.NDArray[np.intp]) -> float:
