@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .coding import pack_file
 from .config.file import plain, toml
 from .config.options import METRIC_TIMEOUT_S
 from .config.settings import NAME as CONFIGURATION
@@ -115,6 +116,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     refuse_unsupported(model, graph, findings)
     with staged(request.out) as folder:
         save(compressed.model, folder / "model.onnx")
+        packed = pack_file(folder / "model.onnx") if options.pack else None
         (folder / "artifact").mkdir()
         artifact = target.lower(graph, device, folder / "artifact", part(progress, compressed_at, lowered_at))
         progress("Verifying the artefact", lowered_at)
@@ -136,6 +138,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
             artifact=artifact,
             measured=measure(original, compressed.float_model, graph),
             exactness=exactness,
+            packed=packed,
             options=options,
             budget=budget,
             configuration=plain(request.configuration, request.out),

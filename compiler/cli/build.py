@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.options import Common, Contract, Job, Options, Pruning, Quantization, Score
+from ..config.options import Coding, Common, Contract, Job, Options, Pruning, Quantization, Score
 from ..config.settings import Settings
 from ..errors import BudgetError
 from ..training.tuning import Tuning
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Score,
     Pruning,
     Quantization,
+    Coding,
     Tuning,
     epochs="Fine-tune the pruned model: passes over the data. Without it: none.",
 )

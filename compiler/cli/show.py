@@ -82,6 +82,9 @@ def print_report(report: ReportData, folder: str) -> None:
             "measured",
         )
     table.add_row("Weights", si(report.size.bytes_before, "B"), si(report.size.bytes_after, "B"), "measured")
+    if report.coding:
+        coding = report.coding
+        table.add_row("model.onnx → model.prz", si(coding.onnx_bytes, "B"), si(coding.packed_bytes, "B"), "measured")
     table.add_row("MACs", si(report.size.macs_before), si(report.size.macs_after), "measured")
     if report.fidelity:
         exact = report.fidelity.exact_fraction

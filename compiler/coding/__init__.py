@@ -11,6 +11,7 @@ FORMAT.md beside this file describes `model.prz`. `prunus.kernels.unpack_model` 
 from __future__ import annotations
 
 from .container import Section, is_packed, methods, pack, sections, unpack
+from .files import Packed, pack_file
 from .tensors import Method
 
-__all__ = ["Method", "Section", "is_packed", "methods", "pack", "sections", "unpack"]
+__all__ = ["Method", "Packed", "Section", "is_packed", "methods", "pack", "pack_file", "sections", "unpack"]

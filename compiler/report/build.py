@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..coding import Packed
 from ..integer.graph import Graph, Island, Linear, Op
 from ..model.model import Model
 from ..model.workload import Layer, Workload
@@ -45,6 +46,7 @@ class Outcome:
     artifact: Artifact
     measured: Measured
     exactness: Exactness
+    packed: Packed | None
     options: Options
     budget: Mapping[str, float]
     configuration: Mapping[str, Any]
@@ -69,6 +71,7 @@ def build_report(outcome: Outcome) -> schema.ReportData:
         accuracy=outcome.measured.accuracy,
         fidelity=with_exactness(outcome.measured.fidelity, outcome.exactness),
         size=_size(outcome),
+        coding=_coding(outcome),
         estimate=[estimate_info(name, quantity) for name, quantity in sorted(costs.items())],
         baseline=[estimate_info(name, quantity) for name, quantity in sorted(baseline.costs.items())],
         notes=list(dict.fromkeys((*estimate.notes, *_exactness_notes(outcome.exactness)))),
@@ -121,6 +124,18 @@ def _size(outcome: Outcome) -> schema.Size:
         macs_after=after.macs,
         bytes_before=before.weight_bytes,
         bytes_after=after.weight_bytes,
+    )
+
+
+def _coding(outcome: Outcome) -> schema.Coding | None:
+    packed = outcome.packed
+    if packed is None:
+        return None
+    return schema.Coding(
+        onnx_bytes=packed.onnx_bytes,
+        packed_bytes=packed.packed_bytes,
+        methods=dict(packed.methods),
+        cluster=outcome.options.cluster,
     )
 
 

@@ -94,6 +94,16 @@ class Size(_Record):
     bytes_after: int
 
 
+class Coding(_Record):
+    """model.onnx and the packed model.prz beside it, in bytes of the files; `methods` counts tensors by how they are
+    stored there, `cluster` is the number of bits that weights share their values by (None: not at all)."""
+
+    onnx_bytes: int
+    packed_bytes: int
+    methods: dict[str, int]
+    cluster: int | None
+
+
 class EstimateInfo(_Record):
     """One cost with its range, unit, basis and source."""
 
@@ -139,6 +149,7 @@ class ReportData(_Record):
     accuracy: Accuracy | None
     fidelity: Fidelity | None
     size: Size
+    coding: Coding | None = None  # where a packed model was asked for
     estimate: list[EstimateInfo]
     baseline: list[EstimateInfo] = Field(default_factory=list)  # the same network quantized but not pruned
     notes: list[str] = Field(default_factory=list)
