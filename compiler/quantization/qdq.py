@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..integer.graph import NUMPY_TYPE, QType
-from ..model.edit import fresh_name, make_initializer, weight
+from ..model.edit import fresh_name, make_initializer, set_weight, weight
 from ..model.rewrite import insert_after, insert_before, sweep
 from ..target import Formats
 from .correct import mean_shift
@@ -25,6 +26,36 @@ from .preprocess import Affine, Folded
 from .scales import QuantizedWeights, quantize_weights
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An operator's weights as they stand in the QDQ graph, beside the real ones.
+
+    `weight` and `bias` (of its own, or made to take up a correction) are those of the float model; `dequantized` and
+    `dequantized_bias` are the values that DequantizeLinear nodes make of the integers in `found`.
+    """
+
+    linear: Linear
+    x: QType
+    formats: Formats
+    weight: Array
+    bias: Array | None
+    found: QuantizedWeights
+    dequantized: ir.Value
+    dequantized_bias: ir.Value | None
+
+    def replaced(self, found: QuantizedWeights) -> Stored:
+        """Puts other integers and scales of the same shapes into the graph."""
+        for value, integers, scale in (
+            (self.dequantized, found.weight, found.scale),
+            (self.dequantized_bias, found.bias, found.bias_scale),
+        ):
+            node = None if value is None else value.producer()
+            if node is not None and node.inputs[0] is not None and node.inputs[1] is not None:
+                set_weight(node.inputs[0], np.asarray(integers))
+                set_weight(node.inputs[1], scale if scale.size > 1 else scale.reshape(()))
+        return replace(self, found=found)
 
 
 class Writer:
@@ -94,8 +125,8 @@ class Writer:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def weights(self, linear: Linear, x: QType, means: Array, formats: Formats) -> QuantizedWeights:
-        """Replaces the weight and the bias of an operator by dequantized integers.
+    def weights(self, linear: Linear, x: QType, means: Array, formats: Formats) -> Stored:
+        """Replaces the weight and the bias of an operator by dequantized integers, rounded to the nearest.
 
         x: type of its input; means: of the input's channels, by which the bias is corrected.
         """
@@ -109,18 +140,20 @@ class Writer:
         found = quantize_weights(real_weight, linear.axis, real_bias, x, formats)
         shift = mean_shift(real_weight, linear.axis, found, means)
         if real_bias is not None or (shift.any() and node.op_type != "MatMul"):
-            corrected = (0 if real_bias is None else real_bias.reshape(-1)) - shift
-            found = quantize_weights(real_weight, linear.axis, corrected, x, formats)
-        node.replace_input_with(1, self._dequantized(node, found.weight, found.scale, linear.axis, zero_point=True))
+            real_bias = np.zeros(shift.size) if real_bias is None else real_bias.reshape(-1)
+            found = quantize_weights(real_weight, linear.axis, real_bias - shift, x, formats)
+        dequantized = self._dequantized(node, found.weight, found.scale, linear.axis, zero_point=True)
+        node.replace_input_with(1, dequantized)
+        bias = None
         if found.bias is not None:
             holder = linear.bias_node or node
-            real = self._dequantized(holder, found.bias, found.bias_scale, 0, zero_point=False)
+            bias = self._dequantized(holder, found.bias, found.bias_scale, 0, zero_point=False)
             if linear.bias is None:
                 node.resize_inputs(3)
-                node.replace_input_with(2, real)
+                node.replace_input_with(2, bias)
             else:
-                holder.replace_input_with(list(holder.inputs).index(linear.bias), real)
-        return found
+                holder.replace_input_with(list(holder.inputs).index(linear.bias), bias)
+        return Stored(linear, x, formats, real_weight, real_bias, found, dequantized, bias)
 
     def _dequantized(self, before: ir.Node, integers: Array, scale: Array, axis: int, zero_point: bool) -> ir.Value:
         """An integer initializer and its DequantizeLinear in front of a node."""

@@ -13,11 +13,13 @@ from ..errors import UsageError
 from ..integer.graph import QType
 from ..integer.ops import INT32_MAX, accumulator_bounds
 from ..target import Formats
+from .rounding import Fit
 
 MAX_BIAS = 1 << 30
 POW2_SPREAD = 8  # shifts between the coarsest and the finest channel of one layer, scheme `pow2`
 MIN_ACTIVATION_SCALE = 2.0**-40
 MIN_PRODUCT = 2.0**-100  # of s_x * s_w: keeps s_x * s_w / s_y a normal float32
+CLIPPED_SHARES = tuple(1 - 0.05 * step for step in range(1, 13))  # of the widest range of weights
 _MARGIN = 1 + 2.0**-16  # covers the float32 rounding of scales
 
 Array = npt.NDArray[Any]
@@ -79,20 +81,26 @@ class QuantizedWeights:
         return self.weight * self.scale.astype(np.float64).reshape(shape)
 
 
-def quantize_weights(weight: Array, axis: int, bias: Array | None, x: QType, formats: Formats) -> QuantizedWeights:
+def quantize_weights(
+    weight: Array, axis: int, bias: Array | None, x: QType, formats: Formats, fit: Fit | None = None
+) -> QuantizedWeights:
     """Symmetric integer weights and their int32 bias for an input of type `x`.
 
-    weight: float, output channels along `axis`; bias: float, one entry per output channel. The scale is max|w| / qmax
-    (rounded up to a power of two by scheme `pow2`), raised where the bias or the accumulator would leave int32.
+    weight: float, output channels along `axis`; bias: float, one entry per output channel. The scale is that of
+    `_usual_scales`, raised where the bias or the accumulator would leave int32. Weights are rounded to the nearest, or
+    as `fit` says, which then also gives the bias where there is one.
     """
     rows = np.moveaxis(np.asarray(weight, np.float64), axis, 0)
     shape, rows = rows.shape, rows.reshape(rows.shape[0], -1)
     offset = np.zeros(len(rows)) if bias is None else np.broadcast_to(np.asarray(bias, np.float64).ravel(), len(rows))
     qmax = (1 << (formats.weight_bits - 1)) - 1
-    wanted = _usual_scales(rows, qmax, formats)
+    wanted = _usual_scales(rows, qmax, formats, fit)
     scale = _on_grid(np.maximum(wanted, _smallest_scales(offset, x)), formats)
     while True:
-        integers, integer_bias = _integers(rows, offset, scale, x, qmax)
+        integers = _round(rows / scale[:, None], qmax, fit)
+        if fit is not None and bias is not None:
+            offset = fit.bias(integers * scale[:, None])
+        integer_bias = _integer_bias(offset, scale, x)
         over = (accumulator_bounds(integers, integer_bias, x) > INT32_MAX) | (np.abs(integer_bias) > MAX_BIAS)
         if not over.any():
             break
@@ -107,12 +115,43 @@ def quantize_weights(weight: Array, axis: int, bias: Array | None, x: QType, for
     )
 
 
-def _usual_scales(rows: Array, qmax: int, formats: Formats) -> npt.NDArray[np.float64]:
-    """max|w| / qmax per channel; channels of zeros take the median scale of the others (1 where all are zero)."""
-    scales = np.abs(rows).max(axis=1, initial=0.0) / qmax
-    alive = np.sort(scales[scales > 0])
-    scales[scales == 0] = alive[len(alive) // 2] if len(alive) else 1.0
-    return _on_grid(scales, formats)
+def _round(steps: Array, qmax: int, fit: Fit | None) -> npt.NDArray[np.int64]:
+    if fit is None:
+        return np.clip(np.rint(steps), -qmax, qmax).astype(np.int64)
+    return fit.rounding(fit.grouped(steps), qmax, fit.hessian).reshape(steps.shape)
+
+
+def _integer_bias(bias: Array, scale: Array, x: QType) -> npt.NDArray[np.int64]:
+    """Biases in steps of the float32 product s_x * s_w."""
+    product = (np.float32(x.scale) * scale.astype(np.float32)).astype(np.float64)
+    return np.clip(np.rint(bias / product), -(2.0**40), 2.0**40).astype(np.int64)
+
+
+def _usual_scales(rows: Array, qmax: int, formats: Formats, fit: Fit | None) -> npt.NDArray[np.float64]:
+    """max|w| / qmax per channel, or less where clipping the largest weights makes the error smaller.
+
+    The error is that of the outputs where `fit` tells it, otherwise that of the weights. 8-bit weights that are rounded
+    to the nearest are never clipped. Channels of zeros take the median scale of the others (1 where all are zero).
+    """
+    widest = np.abs(rows).max(axis=1, initial=0.0) / qmax
+    alive = np.sort(widest[widest > 0])
+    widest[widest == 0] = alive[len(alive) // 2] if len(alive) else 1.0
+    best = _on_grid(widest, formats)
+    if fit is None and formats.weight_bits >= 8:
+        return best
+    least = _rounding_error(rows, best, qmax, formats, fit)
+    for share in CLIPPED_SHARES:
+        scale = _on_grid(widest * share, formats)
+        error = _rounding_error(rows, scale, qmax, formats, fit)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    return best
+
+
+def _rounding_error(rows: Array, scale: Array, qmax: int, formats: Formats, fit: Fit | None) -> npt.NDArray[np.float64]:
+    """The squared error of rounding to the nearest at a scale, per channel; with one scale for all, their sum."""
+    difference = np.clip(np.rint(rows / scale[:, None]), -qmax, qmax) * scale[:, None] - rows
+    error = np.square(difference).sum(axis=1) if fit is None else fit.error(difference)
+    return error if formats.per_channel else np.full_like(error, error.sum())
 
 
 def _smallest_scales(bias: Array, x: QType) -> npt.NDArray[np.float64]:
@@ -129,10 +168,3 @@ def _on_grid(scales: Array, formats: Formats) -> npt.NDArray[np.float64]:
         scales = np.array([next_pow2(scale) for scale in scales.tolist()])
         scales = np.maximum(scales, scales.max(initial=0.0) * 2.0**-POW2_SPREAD)
     return scales.astype(np.float32).astype(np.float64)
-
-
-def _integers(rows: Array, bias: Array, scale: Array, x: QType, qmax: int) -> tuple[Array, Array]:
-    """(weights, biases) as int64 at the given scales; a bias's scale is the float32 product s_x * s_w."""
-    weights = np.clip(np.rint(rows / scale[:, None]), -qmax, qmax).astype(np.int64)
-    product = (np.float32(x.scale) * scale.astype(np.float32)).astype(np.float64)
-    return weights, np.clip(np.rint(bias / product), -(2.0**40), 2.0**40).astype(np.int64)
