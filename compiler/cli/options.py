@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
+from ..search.budget import Share
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Untrusted = Annotated[bool, typer.Option("--untrusted", help="Work in a child process with memory and time limits.")]
@@ -31,9 +32,9 @@ BUDGETS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 }
 
 
-def parse_budget(text: str | None) -> dict[str, float]:
-    """`latency=1ms,lut=20000` -> {'latency_s': 0.001, 'lut': 20000.0}. Raises UsageError."""
-    budget: dict[str, float] = {}
+def parse_budget(text: str | None) -> dict[str, float | Share]:
+    """`latency=1ms,lut=60%` -> {'latency_s': 0.001, 'lut': Share(0.6)}. Raises UsageError."""
+    budget: dict[str, float | Share] = {}
     for item in filter(None, (part.strip() for part in (text or "").split(","))):
         name, _, amount = item.partition("=")
         if name not in BUDGETS:
@@ -44,14 +45,17 @@ def parse_budget(text: str | None) -> dict[str, float]:
                 hint=f"Did you mean {near[0]}?" if near else f"Budgets: {', '.join(BUDGETS)}.",
             )
         key, units = BUDGETS[name]
-        match = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?)\s*([a-z0-9]*)", amount.strip().lower())
+        match = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?)\s*([a-z0-9]*|%)", amount.strip().lower())
+        if match and match[2] == "%" and _positive(match[1]) and float(match[1]) <= 100:
+            budget[key] = Share(float(match[1]) / 100)
+            continue
         if not match or match[2] not in units or not _positive(match[1]):
             allowed = ", ".join(unit or "no unit" for unit in units)
             raise UsageError(
                 f"The budget '{item[:60]}' cannot be read.",
                 code="bad-budget",
-                why="It needs a positive number and a unit.",
-                hint=f"Write {name}=NUMBER with one of: {allowed}.",
+                why="It needs a positive number and a unit, or a share of the unpruned network up to 100 %.",
+                hint=f"Write {name}=NUMBER with one of: {allowed}; or {name}=60%.",
             )
         budget[key] = float(match[1]) * units[match[2]]
     return budget

@@ -23,7 +23,9 @@ def choose_options(losses: Sequence[Floats], costs: Sequence[Floats], room: Floa
     flat, table = np.concatenate(losses), np.concatenate(costs)
     owner = np.repeat(np.arange(len(counts)), counts)
     one_each = csr_array((np.ones(len(flat)), (owner, np.arange(len(flat)))), shape=(len(counts), len(flat)))
-    scale = np.maximum(np.abs(table).max(axis=0), np.finfo(np.float64).tiny)
+    bounded = np.isfinite(room)
+    table, room = table[:, bounded], room[bounded]
+    scale = np.maximum(np.abs(table).max(axis=0, initial=0), np.abs(room)) + np.finfo(np.float64).tiny
     unit = max(float(np.abs(flat).max(initial=0)), np.finfo(np.float64).tiny)
     found = milp(
         flat / unit,
@@ -33,7 +35,7 @@ def choose_options(losses: Sequence[Floats], costs: Sequence[Floats], room: Floa
             LinearConstraint(one_each, 1, 1),
             LinearConstraint((table / scale).T, -np.inf, room / scale),
         ],
-        options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 1e-6},
+        options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 1e-6, "presolve": False},
     )
     if found.x is None:
         return None

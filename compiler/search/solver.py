@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,9 @@ from .knapsack import choose_options
 Floats = npt.NDArray[np.float64]
 ROUNDS = 4
 IMPROVED = 2  # points that exchanges start from
+KICKS, KICKED = 8, 3  # restarts, and decisions that each of them changes
 REACH = 3  # options that one exchange moves at most
+FEW = 12  # decisions, up to which exchanges of three are tried
 BATCH = 32  # exchanges that are costed together
 PAIR_ERROR = 0.03  # relative, that the sum of two single effects may have
 _SLACK = 1e-9  # relative, of rounding in costs
@@ -71,7 +73,19 @@ class Solver:
                 return None
             fitting = {nearest.point}
         improved = [self._exchange(point, limits) for point in sorted(fitting, key=self._rank)[:IMPROVED]]
-        return min(improved, key=self._rank)
+        return self._kicked(min(improved, key=self._rank), limits)
+
+    def _kicked(self, best: Point, limits: Floats) -> Point:
+        """Iterated local search: some decisions at random, then repair and exchanges, from the best point so far."""
+        rng = np.random.default_rng(0)
+        for _ in range(KICKS):
+            point = best
+            for number in rng.choice(len(point), min(KICKED, len(point)), replace=False).tolist():
+                point = _moved(point, number, int(rng.integers(len(self.decisions[number].options))))
+            repaired = self._repair(point, limits)
+            if repaired is not None:
+                best = min(best, self._exchange(repaired, limits), key=self._rank)
+        return best
 
     def _rank(self, point: Point) -> tuple[float, Point]:
         return self.loss(point), point
@@ -173,7 +187,8 @@ class Solver:
         return None
 
     def _moves(self, point: Point) -> set[Point]:
-        """All points that differ in one decision, or in two by a few options in opposite directions."""
+        """All points that differ in one decision, in two by a few options in opposite directions, or in three by one
+        each (of networks with few groups)."""
         moves = {
             _moved(point, number, option)
             for number, decision in enumerate(self.decisions)
@@ -184,6 +199,13 @@ class Solver:
             for rise, fall in product(steps, steps):
                 if point[up] + rise <= self.decisions[up].whole and point[down] >= fall:
                     moves.add(_moved(_moved(point, up, point[up] + rise), down, point[down] - fall))
+        if len(point) <= FEW:
+            for three in combinations(range(len(point)), 3):
+                for changes in product((-1, 1), repeat=3):
+                    options = list(point)
+                    for number, change in zip(three, changes, strict=True):
+                        options[number] = min(max(options[number] + change, 0), self.decisions[number].whole)
+                    moves.add(tuple(options))
         return moves
 
 
