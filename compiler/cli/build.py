@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..model.model import Model
 
 
+_FINE_TUNING = "Fine-tune the pruned model: passes over the data. Without it: none."
+
+
 @takes(
     Job,
     Common,
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     Quantization,
     Coding,
     Tuning,
-    epochs="Fine-tune the pruned model: passes over the data. Without it: none.",
+    epochs=_FINE_TUNING,
 )
 def compile_command(settings: Settings, untrusted: opt.Untrusted = False, json: opt.Json = False) -> None:
     """Compile MODEL for a device: prune, fine-tune, quantize, lower, verify, report."""
@@ -76,7 +79,11 @@ def _request(settings: Settings) -> Request:
     )
 
 
-@takes("model", Pruning, "max_drop", "data", "coreset", "shape", "seed")
+@takes(
+    *("model", "data", "coreset", "training_data", "shape", "seed", "checkpoint_dir"),
+    *(Pruning, Contract, "metric", "metric_timeout", Tuning),
+    epochs=_FINE_TUNING,
+)
 def prune(
     settings: Settings,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, an .onnx file.")],
@@ -84,16 +91,18 @@ def prune(
 ) -> None:
     """Prune MODEL: ONNX in, smaller ONNX out. With --data the remaining weights are reconstructed.
 
-    Without any share, half of the multiply-accumulates go.
+    Without any share, half of the multiply-accumulates go. With --epochs, the result is fine-tuned.
     """
-    options = settings.options
+    options = replace(settings.options, quantize=False)
     if not {"sparsity", "layer_sparsity", "weight_sparsity"} & settings.given.keys():
         options = replace(options, sparsity=0.5)
-    _one_stage(settings, out, options, "prune_weights", json)
+    _one_stage(settings, out, options, "fine_tune", json)
 
 
 @takes(
-    "model", Quantization, "target", "data", "coreset", "shape", "seed", target="Quantize the way this device wants it."
+    *("model", "target", "data", "coreset", "training_data", "shape", "seed", "checkpoint_dir"),
+    *(Quantization, "batch", "learning_rate", "device", "threads"),
+    target="Quantize the way this device wants it.",
 )
 def quantize(
     settings: Settings,
@@ -101,30 +110,37 @@ def quantize(
     json: opt.Json = False,
 ) -> None:
     """Quantize MODEL: ONNX in, standard QDQ ONNX out; int8 per channel, or as --target wants it."""
-    _one_stage(settings, out, settings.only(Common, Quantization).options, None, json)
+    options = settings.only(Common, Quantization, Tuning).options
+    options = replace(options, training=replace(options.training, epochs=0))
+    _one_stage(settings, out, options, None, json)
 
 
 def _one_stage(settings: Settings, out: Path, options: Options, last: str | None, json: bool) -> None:
     """Runs the pipeline up to the pass `last` and writes the model."""
+    from ..metric import IsolatedMetric
     from ..model.load import load
     from ..model.save import save
     from ..model.workload import workload
     from ..passes.base import Context
     from ..pipeline import Pipeline
     from ..registry import resolve
+    from ..samples import read
     from ..target import Formats
 
-    job = settings.job
-    loaded = load(settings.need("model"), shapes=opt.parse_shapes(job.shape))
+    job, score = settings.job, settings.score
     formats = Formats()
     if job.target is not None:
         backend, device = resolve(job.target)
         formats = backend.formats(device)
+    metric = None if score.metric is None else IsolatedMetric(score.metric, score.metric_timeout)
+    loaded = load(settings.need("model"), shapes=opt.parse_shapes(job.shape))
     with show.progress_bar(not json) as progress:
         context = Context(
             formats=formats,
             options=options,
             calibration=_samples(loaded, settings) if job.data else None,
+            training=read(loaded, job.training_data),
+            metric=metric,
             progress=progress,
         )
         result = Pipeline.default(last=last).run(loaded, context)

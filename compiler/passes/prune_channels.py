@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..pruning.scoring.batch_norm import known_scales
 from ..pruning.select import Selection, select
 from ..pruning.structures import ChannelStructure
 from .base import Context, Note, PassResult
+from .contract import as_compiled
 
 MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above this is a fault and no rounding
 
@@ -93,7 +95,10 @@ class PruneChannels:
 
 
 def prune_iteratively(model: Model, context: Context) -> PassResult:
-    """Step by step, until the sparsity is reached or the score on held-out samples would fall by more than max_drop."""
+    """Step by step, until the sparsity is reached or the score on held-out samples would fall by more than max_drop.
+
+    Where quantization follows, the score is that of the quantized network.
+    """
     options, data = context.options, context.calibration
     if data is None or options.max_drop is None:
         raise UsageError(
@@ -111,7 +116,15 @@ def prune_iteratively(model: Model, context: Context) -> PassResult:
         refit=options.reconstruct,
         seed=options.seed,
     )
-    found = prune_stepwise(model, held_out(model, hidden), plan, visible, context.progress)
+    score = held_out(model, hidden, context.metric)
+    found = prune_stepwise(
+        model,
+        as_compiled(score, replace(context, calibration=visible)),
+        plan,
+        visible,
+        baseline=score(model),
+        progress=context.progress,
+    )
     channels = channel_groups(model)
     notes = (*pinned_notes(channels), *folded_notes(model, channels, context), steps_note(found, plan, len(hidden)))
     if not found.removed.any():

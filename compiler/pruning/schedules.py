@@ -103,10 +103,17 @@ def held_out(original: Model, data: Data, metric: Metric | None = None) -> Measu
 
 
 def prune_stepwise(
-    model: Model, measure: Measure, plan: Plan, data: Data | None = None, progress: Progress = no_progress
+    model: Model,
+    measure: Measure,
+    plan: Plan,
+    data: Data | None = None,
+    *,
+    baseline: float | None = None,
+    progress: Progress = no_progress,
 ) -> Stepwise:
     """Prunes until the plan's target is met or its contract would be broken. `data` (unlabelled) is for scores and
-    refitting; `measure` should look at other samples.
+    refitting; `measure` should look at other samples. The contract counts from `baseline`, by default the model's own
+    score.
 
     Raises:
         UsageError: the plan's numbers are out of range (code `bad-schedule`), or its criterion lacks data.
@@ -119,7 +126,7 @@ def prune_stepwise(
             hint="Target and step are shares of the MACs between 0 and 1; the drop is not negative.",
         )
     run = _Run(with_shapes(model), plan, data)
-    baseline = measure(run.original)
+    baseline = measure(run.original) if baseline is None else baseline
     state = _State(run.original, run.channels.keep_all(), 0.0, 0.0)
     score, size, steps = baseline, plan.step, list[Step]()
     rejected: Mask | None = None
