@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -135,6 +136,14 @@ class Channels:
     sites: tuple[Site, ...] = ()
     products: tuple[Product, ...] = ()
     values: Mapping[str, tuple[Units | int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> Mapping[str, Mapping[int, Units]]:
+        """The units on every axis that may shrink, of every computed value that has one."""
+        return {
+            name: {axis: units for axis, units in enumerate(dims) if isinstance(units, np.ndarray)}
+            for name, dims in self.values.items()
+        }
 
     @property
     def prunable(self) -> tuple[ChannelGroup, ...]:
