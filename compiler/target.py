@@ -39,6 +39,7 @@ class Formats:
     per_channel: bool = True
     weight_bits: int = 8
     activation_bits: int = 8
+    border_bits: int = 0  # of activations where the network begins and ends, when more than `activation_bits`
     block: tuple[int, int] | None = None  # (output channels, input channels) of a sparse block that the device skips
     channel_multiple: int = 1
     softmax: Literal["float", "integer", "host"] = "float"

@@ -6,6 +6,7 @@ Relu or Clip that follows the operator. So is every float value that an integer 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,12 +30,16 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Points of one type. `roots` are the points whose ranges decide it; `softmax` marks a type fixed at 1/256."""
+    """Points of one type. `roots` are the points whose ranges decide it; `softmax` marks a type fixed at 1/256.
+
+    `border` says that integers begin or end here: the caller or a float operator gives or reads one of the points.
+    """
 
     points: tuple[Point, ...]
     roots: tuple[ir.Value, ...]
     nonnegative: bool
     softmax: bool = False
+    border: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +55,18 @@ class Plan:
         return tuple(each for each in self.integer if isinstance(each, Linear))
 
 
-def plan(graph: ir.Graph, formats: Formats) -> Plan:
-    """Plans the quantization of a float graph whose values have types and shapes."""
-    return _Planner(graph, formats).plan()
+def plan(graph: ir.Graph, formats: Formats, floating: Collection[str] = ()) -> Plan:
+    """Plans the quantization of a float graph whose values have types and shapes. Nodes named in `floating` are left."""
+    return _Planner(graph, formats, floating).plan()
 
 
 class _Planner:
     """Works on one graph; the steps run in the order of `plan`."""
 
-    def __init__(self, graph: ir.Graph, formats: Formats) -> None:
+    def __init__(self, graph: ir.Graph, formats: Formats, floating: Collection[str]) -> None:
         self.graph = graph
         self.formats = formats
+        self.floating = frozenset(floating)
         self.operators: dict[ir.Node, Operator] = {}
         self.refused: list[tuple[ir.Node, Refusal]] = []
         self.fused: set[ir.Node] = set()  # Relu, Clip and bias nodes that belong to the operator before them
@@ -83,6 +89,8 @@ class _Planner:
             if node in self.fused:
                 continue
             found = classify(node)
+            if node.name in self.floating:
+                found = Refusal("float-fallback", "its quantization did too much damage")
             if isinstance(found, Refusal):
                 self.refused.append((node, found))
                 continue
@@ -210,8 +218,18 @@ class _Planner:
                 for root in roots
                 if (producer := root.producer()) is not None and producer in self.operators
             )
-            groups.append(Group(tuple(points), roots, all(nonnegative[root] for root in roots), softmax))
+            border = any(self._is_border(point) for point in points)
+            groups.append(Group(tuple(points), roots, all(nonnegative[root] for root in roots), softmax, border))
         return tuple(groups)
+
+    def _is_border(self, point: Point) -> bool:
+        """Whether someone other than an integer operator makes or reads a point."""
+        readers = (user for user, _ in point.value.uses())
+        return (
+            point.source != "integer"
+            or point.value.is_graph_output()
+            or any(user not in self.operators and user not in self.fused for user in readers)
+        )
 
     def _is_root(self, value: ir.Value) -> bool:
         """Whether the range of a point is not implied by that of others in its group."""

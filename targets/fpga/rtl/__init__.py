@@ -34,6 +34,7 @@ _REASONS = {
     "unsigned_after_relu": "An unsigned number after a Relu has one bit more.",
     "zero_point": "A zero point would cost an adder for each product.",
     "per_channel": "Every channel's shift is wires.",
+    "border_bits": "Inputs and results are few: their width hardly costs logic, and narrow logits tie.",
     "softmax": "The host computes it from the exact logits.",
 }
 _MARGIN = 0.85  # of the clock period that the model plans with; the router takes the rest
@@ -58,6 +59,7 @@ class RtlTarget:
             zero_point="zero",
             weight_bits=int(device.data.get("weight_bits", 8)),
             activation_bits=int(device.data.get("activation_bits", 8)),
+            border_bits=8,
             softmax="host",
             reasons=_REASONS,
         )
