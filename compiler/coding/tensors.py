@@ -2,7 +2,7 @@
 
 A tensor is a row of elements of 4 to 64 bits. Its Huffman form writes them as symbols: elements of up to 8 bits as
 they are, others byte by byte in planes, or as indices of a palette where few values occur (weight sharing: Han, Mao
-and Dally, Deep Compression, 2016). The sparse form leaves out one element, usually 0, and codes the gaps.
+and Dally, Deep Compression, 2016). The sparse form leaves out one element, usually 0, and codes the gaps, or a bitmap.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from .errors import damaged
 from .huffman import Bytes, Integers
 
 MAX_EXPANSION = 1 << 16  # bytes of a tensor per byte of its form; zstd reaches 2^15
-_HEAD = struct.Struct("<BBHBxxx")  # layout, elements per symbol, palette entries, the element that is left out
-_SPARSE = struct.Struct("<QQ")  # elements that are kept, gaps
+_HEAD = struct.Struct("<BBHBBxx")  # layout, elements per symbol, palette entries, element that is left out, places
+_SPARSE = struct.Struct("<QQ")  # elements that are kept, symbols that say where
+_GAPS, _BITMAP = range(2)
 _SYMBOLS, _PALETTE, _PLANES = range(3)
 _FILLER = 255  # a gap of 255 after which no element follows
 _SAMPLE = 4096  # elements that show whether a palette is worth a sort of all
@@ -104,12 +105,13 @@ def _symbol_forms(elements: Bytes, bits: int, layout: int, palette: bytes) -> It
     entries = np.unique(elements).size if layout == _PALETTE else 0
     for per_symbol in (1, 2, 4, 8):
         if per_symbol * bits <= 8:
-            head = _HEAD.pack(layout, per_symbol, entries, 0) + palette
+            head = _HEAD.pack(layout, per_symbol, entries, 0, 0) + palette
             yield _form(Method.HUFFMAN, head, [huffman.fit(_grouped(elements, bits, per_symbol))])
     left_out = int(counts.argmax())
     kept = np.flatnonzero(elements != left_out)
-    head = _HEAD.pack(layout, 1, entries, left_out) + palette
-    yield _sparse_form(head, kept, elements.size, [elements[kept]])
+    for places in (_GAPS, _BITMAP):
+        head = _HEAD.pack(layout, 1, entries, left_out, places) + palette
+        yield _sparse_form(head, places, kept, elements.size, [elements[kept]])
 
 
 def _grouped(elements: Bytes, bits: int, per_symbol: int) -> Bytes:
@@ -122,10 +124,14 @@ def _grouped(elements: Bytes, bits: int, per_symbol: int) -> Bytes:
 def _plane_forms(data: Bytes, width: int) -> Iterator[Candidate]:
     """Elements of several bytes: all first bytes, all second bytes … since exponents repeat and mantissas do not."""
     elements = data.reshape(-1, width)
-    head = _HEAD.pack(_PLANES, 1, 0, 0)
-    yield _form(Method.HUFFMAN, head, [huffman.fit(np.ascontiguousarray(plane)) for plane in elements.T])
+    planes = [huffman.fit(np.ascontiguousarray(plane)) for plane in elements.T]
+    yield _form(Method.HUFFMAN, _HEAD.pack(_PLANES, 1, 0, 0, 0), planes)
     kept = np.flatnonzero(elements.any(axis=1))
-    yield _sparse_form(head, kept, len(elements), [np.ascontiguousarray(plane) for plane in elements[kept].T])
+    if kept.size == len(elements):
+        return
+    for places in (_GAPS, _BITMAP):
+        head = _HEAD.pack(_PLANES, 1, 0, 0, places)
+        yield _sparse_form(head, places, kept, len(elements), [np.ascontiguousarray(p) for p in elements[kept].T])
 
 
 def _form(method: Method, head: bytes, streams: list[huffman.Coded]) -> Candidate:
@@ -137,11 +143,18 @@ def _write_form(head: bytes, streams: list[huffman.Coded]) -> bytes:
     return head + b"".join(huffman.write(stream) for stream in streams)
 
 
-def _sparse_form(head: bytes, kept: Integers, count: int, planes: list[Bytes]) -> Candidate:
+def _sparse_form(head: bytes, places: int, kept: Integers, count: int, planes: list[Bytes]) -> Candidate:
     """`kept` are the positions of the elements that `planes` hold, of `count`."""
-    gaps = _gaps(kept)
-    head += _SPARSE.pack(kept.size, gaps.size)
-    return _form(Method.SPARSE_HUFFMAN, head, [huffman.fit(each) for each in (gaps, *planes)])
+    where = _gaps(kept) if places == _GAPS else _bitmap(kept, count)
+    head += _SPARSE.pack(kept.size, where.size)
+    return _form(Method.SPARSE_HUFFMAN, head, [huffman.fit(each) for each in (where, *planes)])
+
+
+def _bitmap(kept: Integers, count: int) -> Bytes:
+    """A bit per element, eight in a symbol: where gaps are short, a finer fit to how often elements are kept."""
+    flags = np.zeros(count, bool)
+    flags[kept] = True
+    return np.packbits(flags, bitorder="little")
 
 
 def _gaps(kept: Integers) -> Bytes:
@@ -167,6 +180,7 @@ class Form:
     palette: Bytes  # [entries, bytes of an element]
     left_out: int
     kept: int | None  # elements in the streams of a sparse form
+    places: int
     streams: tuple[huffman.Stream, ...]
 
 
@@ -176,8 +190,8 @@ def read_form(data: Bytes, at: int, end: int, method: Method, size: int, bits: i
         raise damaged("A tensor's bytes are no whole number of its elements.")
     if end - at < _HEAD.size:
         raise damaged("The form of a tensor is cut short.")
-    layout, per_symbol, entries, left_out = _HEAD.unpack(data[at : at + _HEAD.size].tobytes())
-    if data[at + 5 : at + _HEAD.size].any():
+    layout, per_symbol, entries, left_out, places = _HEAD.unpack(data[at : at + _HEAD.size].tobytes())
+    if data[at + 6 : at + _HEAD.size].any() or places > (_BITMAP if method == Method.SPARSE_HUFFMAN else 0):
         raise damaged("Spare bytes of a form are not zero.")
     at += _HEAD.size
     width = bits // 8 if layout == _PALETTE else 0
@@ -191,18 +205,19 @@ def read_form(data: Bytes, at: int, end: int, method: Method, size: int, bits: i
     if method == Method.SPARSE_HUFFMAN:
         if end - at < _SPARSE.size:
             raise damaged("The form of a tensor is cut short.")
-        kept, gaps = _SPARSE.unpack(data[at : at + _SPARSE.size].tobytes())
-        if kept > count or not kept <= gaps <= kept + count // _FILLER:
+        kept, symbols = _SPARSE.unpack(data[at : at + _SPARSE.size].tobytes())
+        fits = symbols == -(-count // 8) if places == _BITMAP else kept <= symbols <= kept + count // _FILLER
+        if kept > count or not fits:
             raise damaged("A sparse tensor names more elements than it has.")
         held = kept
-        stream, at = huffman.read(data, at + _SPARSE.size, end, gaps)
+        stream, at = huffman.read(data, at + _SPARSE.size, end, symbols)
         streams.append(stream)
     for _ in range(bits // 8 if layout == _PLANES else 1):
         stream, at = huffman.read(data, at, end, -(-held // per_symbol))
         streams.append(stream)
     if at != end:
         raise damaged("Bytes behind the form of a tensor belong to nothing.")
-    return Form(count, bits, layout, per_symbol, palette, left_out, kept, tuple(streams))
+    return Form(count, bits, layout, per_symbol, palette, left_out, kept, places, tuple(streams))
 
 
 def _check_layout(layout: int, per_symbol: int, entries: int, left_out: int, bits: int) -> None:
@@ -241,7 +256,9 @@ def join(form: Form, symbols: list[Bytes]) -> Bytes:
             if form.bits == 4 and codes.size and int(codes.max()) > 15:
                 raise damaged("A 4-bit element has more than four bits.")
     if form.kept is not None:
-        positions = _positions(symbols[0], form.kept, form.count)
+        positions = (_of_gaps if form.places == _GAPS else _of_bitmap)(symbols[0], form.count)
+        if positions.size != form.kept or (positions.size and int(positions[-1]) >= form.count):
+            raise damaged("A sparse tensor's places do not fit its elements.")
         everything = np.empty((form.count, nothing.size), np.uint8)
         everything[:] = nothing
         everything[positions] = elements
@@ -261,10 +278,15 @@ def _ungrouped(symbols: Bytes, bits: int, per_symbol: int, count: int) -> Bytes:
     return elements[:count]
 
 
-def _positions(gaps: Bytes, kept: int, count: int) -> Integers:
+def _of_gaps(gaps: Bytes, count: int) -> Integers:
     """The inverse of `_gaps`."""
     ends = np.cumsum(gaps.astype(np.int64) + (gaps != _FILLER))
-    positions: Integers = ends[gaps != _FILLER] - 1
-    if positions.size != kept or (ends.size and int(ends[-1]) > count):
+    if ends.size and int(ends[-1]) > count:
         raise damaged("The gaps of a sparse tensor lead beyond its end.")
+    positions: Integers = ends[gaps != _FILLER] - 1
     return positions
+
+
+def _of_bitmap(symbols: Bytes, _: int) -> Integers:
+    """The inverse of `_bitmap`; bits behind the last element count as elements beyond the end."""
+    return np.flatnonzero(np.unpackbits(symbols, bitorder="little"))

@@ -1,6 +1,7 @@
 #include "coding/tensor.h"
 
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 #include "coding/huffman.h"
@@ -9,6 +10,7 @@ namespace prunus::coding {
 namespace {
 
 enum Layout : std::uint8_t { kSymbols, kPalette, kPlanes };
+enum Places : std::uint8_t { kGaps, kBitmap };
 constexpr unsigned kFiller = 255;  // a gap of 255 after which no element follows
 
 using Bytes = std::vector<std::uint8_t>;
@@ -17,7 +19,8 @@ struct Head {
   std::uint8_t layout, per_symbol;
   std::uint16_t entries;  // of the palette
   std::uint8_t left_out;
-  std::uint8_t zeros[3];
+  std::uint8_t places;  // Places
+  std::uint8_t zeros[2];
 };
 static_assert(sizeof(Head) == 8);
 
@@ -37,9 +40,9 @@ bool layout_fits(const Head &head, unsigned bits) {
   }
 }
 
-Head read_head(Reader &reader, unsigned bits) {
+Head read_head(Reader &reader, bool sparse, unsigned bits) {
   const Head head = reader.take<Head>("The form of a tensor is cut short.");
-  require(!head.zeros[0] && !head.zeros[1] && !head.zeros[2], "Spare bytes of a form are not zero.");
+  require(!head.zeros[0] && !head.zeros[1] && head.places <= (sparse ? kBitmap : 0), "Spare bytes of a form are not zero.");
   require(layout_fits(head, bits), "A tensor has a layout that does not fit its elements.");
   const unsigned per = head.per_symbol;
   require((per == 1 || per == 2 || per == 4 || per == 8) && per * symbol_bits(head, bits) <= 8,
@@ -47,19 +50,41 @@ Head read_head(Reader &reader, unsigned bits) {
   return head;
 }
 
-// Positions of the elements that a sparse tensor keeps.
-std::vector<std::uint64_t> read_positions(Reader &reader, std::uint64_t kept, std::uint64_t gaps, std::size_t count) {
-  Bytes symbols(gaps);
-  read_stream(reader, symbols.size(), symbols.data(), 1);
-  std::vector<std::uint64_t> positions;
-  positions.reserve(kept);
+constexpr const char *kMisfit = "A sparse tensor's places do not fit its elements.";
+
+using Positions = std::vector<std::uint64_t>;
+
+Positions of_gaps(const Bytes &gaps, std::size_t count) {
+  Positions positions;
   std::uint64_t at = 0;
-  for (std::uint8_t gap : symbols) {
+  for (std::uint8_t gap : gaps) {
     at += gap;
     if (gap != kFiller) positions.push_back(at++);
-    require(at <= count && positions.size() <= kept, "The gaps of a sparse tensor lead beyond its end.");
+    require(at <= count, "The gaps of a sparse tensor lead beyond its end.");
   }
-  require(positions.size() == kept, "The gaps of a sparse tensor lead beyond its end.");
+  return positions;
+}
+
+Positions of_bitmap(const Bytes &symbols, std::size_t count) {
+  Positions positions;
+  for (std::size_t i = 0; i < symbols.size(); ++i) {
+    for (unsigned rest = symbols[i]; rest; rest &= rest - 1)
+      positions.push_back(i * 8 + static_cast<unsigned>(std::countr_zero(rest)));
+  }
+  require(positions.empty() || positions.back() < count, kMisfit);
+  return positions;
+}
+
+// Positions of the elements that a sparse tensor keeps.
+Positions read_positions(Reader &reader, const Head &head, std::uint64_t kept, std::size_t count) {
+  const auto size = reader.take<std::uint64_t>("The form of a tensor is cut short.");
+  const bool bitmap = head.places == kBitmap;
+  const bool fits = bitmap ? size == (count + 7) / 8 : size >= kept && size - kept <= count / kFiller;
+  require(kept <= count && fits, "A sparse tensor names more elements than it has.");
+  Bytes symbols(size);
+  read_stream(reader, symbols.size(), symbols.data(), 1);
+  Positions positions = bitmap ? of_bitmap(symbols, count) : of_gaps(symbols, count);
+  require(positions.size() == kept, kMisfit);
   return positions;
 }
 
@@ -117,7 +142,7 @@ Bytes background(const Head &head, const std::uint8_t *palette, std::size_t coun
 void read_tensor(Reader reader, bool sparse, unsigned bits, std::uint8_t *out, std::size_t bytes) {
   require((bits == 4 || bits == 8 || bits == 16 || bits == 32 || bits == 64) && bytes * 8 % bits == 0,
           "A tensor's bytes are no whole number of its elements.");
-  const Head head = read_head(reader, bits);
+  const Head head = read_head(reader, sparse, bits);
   const std::size_t count = bytes * 8 / bits, width = std::max(bits / 8, 1u);
   const std::uint8_t *palette = reader.take(std::uint64_t{head.entries} * width, "A palette is cut short.");
   Bytes elements;
@@ -125,10 +150,7 @@ void read_tensor(Reader reader, bool sparse, unsigned bits, std::uint8_t *out, s
     elements = read_elements(reader, head, palette, bits, count);
   } else {
     const auto kept = reader.take<std::uint64_t>("The form of a tensor is cut short.");
-    const auto gaps = reader.take<std::uint64_t>("The form of a tensor is cut short.");
-    require(kept <= count && kept <= gaps && gaps - kept <= count / kFiller,
-            "A sparse tensor names more elements than it has.");
-    const std::vector<std::uint64_t> positions = read_positions(reader, kept, gaps, count);
+    const Positions positions = read_positions(reader, head, kept, count);
     const Bytes values = read_elements(reader, head, palette, bits, kept);
     elements = background(head, palette, count, width);
     for (std::size_t i = 0; i < kept; ++i) std::copy_n(&values[i * width], width, &elements[positions[i] * width]);
