@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import PrunusError
-from . import build, code, inspect, setup, show, train
+from . import build, code, inspect, setup, show, survey, train
 
 app = typer.Typer(
     name="prunus",
@@ -21,7 +21,7 @@ app = typer.Typer(
 # The commands in the order of `prunus --help`.
 for _panel, _commands in (
     ("Compile", (build.compile_command, build.prune, train.train, build.quantize, code.pack, code.unpack)),
-    ("Ask", (inspect.check, inspect.estimate, inspect.diff, inspect.explain)),
+    ("Ask", (survey.inspect, inspect.check, inspect.estimate, inspect.diff, inspect.explain)),
     ("Set up", (setup.init, setup.targets, setup.passes, setup.bench, setup.doctor)),
 ):
     for _command in _commands:

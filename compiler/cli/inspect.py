@@ -53,7 +53,7 @@ def check(settings: Settings, json: opt.Json = False) -> None:
     if json:
         show.print_json(rows)
     else:
-        _print_rows(rows)
+        show.print_rows(rows)
 
 
 def _integer_graph(model: Model, formats: Formats, data: Path | None, progress: Any) -> Graph:
@@ -70,17 +70,6 @@ def _integer_graph(model: Model, formats: Formats, data: Path | None, progress: 
         progress=progress,
     )
     return read_qdq(Pipeline.default().run(model, context).model, formats)
-
-
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for key in rows[0] if rows else ():
-        table.add_column(key)
-    for row in rows:
-        table.add_row(*(show.printable(str(value)) for value in row.values()))
-    show.output.print(table)
 
 
 @takes(
@@ -208,7 +197,7 @@ def _print_estimates(rows: list[dict[str, Any]], json: bool) -> None:
         return
     from ..report.html import si, title
 
-    _print_rows(
+    show.print_rows(
         [
             {
                 "device": row["device"],
@@ -265,7 +254,7 @@ def diff(
     if json:
         show.print_json(summary)
         return
-    _print_rows(rows)
+    show.print_rows(rows)
     if bisect:
         bad_row = summary["first_bad_layer"]
         text = (

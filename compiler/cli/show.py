@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,18 @@ def estimate_rows(estimates: Sequence[EstimateInfo]) -> Iterator[tuple[str, str,
     for each in estimates:
         spread = "" if each.low == each.high else f"{si(each.low, each.unit)} … {si(each.high, each.unit)}"
         yield title(each.name), si(each.value, each.unit), spread, each.basis
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with one column for each key of the first row; values are untrusted text."""
+    from rich.table import Table
+
+    table = Table()
+    for key in rows[0] if rows else ():
+        table.add_column(key)
+    for row in rows:
+        table.add_row(*(printable(str(value)) for value in row.values()))
+    output.print(table)
 
 
 def print_report(report: ReportData, folder: str) -> None:

@@ -35,12 +35,11 @@ from .select import Selection, select
 from .structures import ChannelStructure
 
 SAMPLES = 64
-# What a criterion needs besides the network; what is not here needs nothing.
-NEEDS: Mapping[str, str] = {
-    "obs": "data", "sensitivity": "data", "wanda": "data", "hrank": "data", "apoz": "data", "activation": "data",
-    "mrmr": "labels", "taylor": "torch", "obd": "torch",
-}  # fmt: skip
-SLOW = ("sensitivity", "hrank")  # minutes on large networks: only where they are asked for by name
+REFIT_SAMPLES = 128
+NEED_DATA = frozenset({"obs", "sensitivity", "wanda", "hrank", "apoz", "activation", "mrmr", "taylor", "obd"})
+NEED_LABELS = frozenset({"mrmr"})
+NEED_TORCH = frozenset({"taylor", "obd"})
+SLOW = frozenset({"sensitivity", "hrank"})  # minutes on large networks: only where they are asked for by name
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,13 @@ def outlooks(
 
 def possible(data: Data | None) -> tuple[tuple[str, ...], dict[str, str]]:
     """(the quick criteria that there is all for, the others with a reason code)."""
-    here = {"data": data is not None, "labels": data is not None and data.labels is not None}
-    here["torch"] = here["data"] and find_spec("torch") is not None
-    skipped = {name: f"needs-{what}" for name, what in NEEDS.items() if not here[what]}
-    skipped |= {name: "slow" for name in SLOW if name not in skipped}
+    skipped = dict.fromkeys(sorted(SLOW), "slow")
+    if data is None or data.labels is None:
+        skipped |= dict.fromkeys(sorted(NEED_LABELS), "needs-labels")
+    if find_spec("torch") is None:
+        skipped |= dict.fromkeys(sorted(NEED_TORCH), "missing-extra")
+    if data is None:
+        skipped |= dict.fromkeys(sorted(NEED_DATA), "needs-data")
     return tuple(name for name in CRITERIA if name not in skipped), skipped
 
 
@@ -165,7 +167,8 @@ class _Losses:
         if not self.kind or data is None:
             return None
         pruned = cut(self._model, self._channels, removed)
-        pruned = reconstruct(self._model, pruned, self._channels, removed, data, seed=self._seed).model
+        few = data.first(REFIT_SAMPLES)
+        pruned = reconstruct(self._model, pruned, self._channels, removed, few, seed=self._seed).model
         names = list(compared_values(self._model))
         found = Session(pruned, names, optimise=False).run(self._data.inputs, batch=self._piece)
         return damage(self._whole, [found[name] for name in names], self._data.labels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ..model.edit import weight
@@ -19,7 +20,7 @@ from .scoring.base import Scores, original_value, real_weight
 ALIKE = 0.99  # cosine similarity from which on two filters count as one
 ENERGY = 0.99  # share of the squared weights that the effective rank explains
 FAINT = 0.01  # of the layer's root mean square: weights below it are near zero
-MAX_OPERATIONS = 2e10  # to compare all filters of a layer; of larger layers only the single weights are looked at
+MAX_OPERATIONS = 4e9  # to compare all filters of a layer; of larger layers only the single weights are looked at
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -73,31 +74,30 @@ def _of_layer(name: str, filters: Scores) -> Redundancy:
     groups, outputs, inputs = filters.shape
     size = float(np.sqrt(np.square(filters).mean()))
     cheap = groups * outputs * inputs * min(outputs, inputs) <= MAX_OPERATIONS
+    compared = [_compare(each.astype(np.float32)) for each in filters] if cheap else []
     return Redundancy(
         layer=name,
         weights=filters.size,
         channels=groups * outputs,
-        duplicates=sum(_duplicates(each) for each in filters) if cheap else None,
-        rank=sum(_effective_rank(each) for each in filters) if cheap else None,
+        duplicates=sum(duplicates for duplicates, _ in compared) if cheap else None,
+        rank=sum(rank for _, rank in compared) if cheap else None,
         full_rank=groups * min(outputs, inputs),
         near_zero=float((np.abs(filters) <= FAINT * size).mean()),
         dead=int((~filters.any(axis=2)).sum()),
     )
 
 
-def _duplicates(filters: Scores) -> int:
-    """How many of the filters [outputs, inputs] point the way of an earlier one. Filters of zeros are not counted."""
-    lengths = np.linalg.norm(filters, axis=1)
-    if filters.shape[1] < 2:
-        return 0  # numbers: all point the same two ways
-    rows = filters[lengths > 0] / lengths[lengths > 0, None]
-    alike = np.tril(rows @ rows.T >= ALIKE, k=-1)
-    return int(alike.any(axis=1).sum())
+def _compare(filters: npt.NDArray[np.float32]) -> tuple[int, int]:
+    """(how many filters [outputs, inputs] point the way of an earlier one, their effective rank).
 
-
-def _effective_rank(filters: Scores) -> int:
-    """The number of singular values that hold `ENERGY` of the sum of their squares."""
-    gram = filters @ filters.T if filters.shape[0] <= filters.shape[1] else filters.T @ filters
-    energies = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0)
-    total = energies.sum()
-    return int(np.searchsorted(np.cumsum(energies), ENERGY * total) + 1) if total > 0 else 0
+    Filters of zeros point nowhere, and single numbers only two ways: they are not counted.
+    """
+    outputs, inputs = filters.shape
+    gram = filters @ filters.T
+    lengths = np.sqrt(np.maximum(np.diagonal(gram), np.finfo(np.float32).tiny))
+    alike = np.tril(gram >= ALIKE * np.outer(lengths, lengths), k=-1) & filters.any(axis=1)
+    duplicates = int(alike.any(axis=1).sum()) if inputs > 1 else 0
+    energies = np.maximum(np.linalg.eigvalsh(gram if outputs <= inputs else filters.T @ filters)[::-1], 0)
+    total = float(energies.sum())
+    rank = int(np.searchsorted(np.cumsum(energies), ENERGY * total) + 1) if total > 0 else 0
+    return duplicates, rank

@@ -19,7 +19,8 @@ from ..model.model import Model
 from ..model.workload import Layer, Workload
 from ..output import as_json, write_manifest, write_text
 from ..passes.base import Options
-from ..pipeline import PipelineResult
+from ..passes.survey import Survey
+from ..pipeline import PassRecord, PipelineResult
 from ..quantity import Quantity
 from ..target import Artifact, Device, Finding, Formats, Target, quantized_like
 from ..verify import ISLAND_TOLERANCE, Exactness, Measured, budget_misses, with_exactness
@@ -74,7 +75,9 @@ def build_report(outcome: Outcome) -> schema.ReportData:
         coding=_coding(outcome),
         estimate=[estimate_info(name, quantity) for name, quantity in sorted(costs.items())],
         baseline=[estimate_info(name, quantity) for name, quantity in sorted(baseline.costs.items())],
+        energy=_energy(baseline.costs, costs),
         notes=list(dict.fromkeys((*estimate.notes, *_exactness_notes(outcome.exactness)))),
+        **survey_infos(outcome.compressed.records, outcome.original),
         layers=_layers(outcome, layer_costs),
         verdict=_verdict(outcome, costs),
         provenance=_provenance(outcome),
@@ -111,7 +114,7 @@ def _pass_info(outcome: Outcome, record: Any) -> schema.PassInfo:
         for note in record.notes
     ]
     seconds = 0.0 if "SOURCE_DATE_EPOCH" in os.environ else round(record.seconds, 3)
-    details = _plain(record.details)
+    details = {} if record.name == Survey.name else _plain(record.details)  # these have sections of their own
     return schema.PassInfo(name=record.name, seconds=seconds, changed=record.changed, notes=notes, details=details)
 
 
@@ -137,6 +140,29 @@ def _coding(outcome: Outcome) -> schema.Coding | None:
         methods=dict(packed.methods),
         cluster=outcome.options.cluster,
     )
+
+
+def _energy(before: Mapping[str, Quantity], after: Mapping[str, Quantity]) -> schema.Energy | None:
+    key = "energy_j"
+    if key not in before or key not in after:
+        return None
+    one, other = before[key], after[key]
+    return schema.Energy(before_j=one.value, after_j=other.value, basis=other.basis, source=other.source)
+
+
+def survey_infos(records: Sequence[PassRecord], model: Model) -> dict[str, Any]:
+    """The sections `redundancy` and `outlook` of the report, under the user's own names."""
+    details: dict[str, Any] = next((_plain(record.details) for record in records if record.name == Survey.name), {})
+
+    def named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**row, "layer": model.original(row["layer"])} for row in rows]
+
+    outlook = details.get("outlook")
+    if outlook is not None:
+        criteria = [{**each, "layers": named(each["layers"])} for each in outlook["criteria"]]
+        outlook = schema.PruningOutlook(**{**outlook, "criteria": criteria})
+    redundancy = [schema.RedundancyInfo(**row) for row in named(details.get("redundancy", []))]
+    return {"redundancy": redundancy, "outlook": outlook}
 
 
 def estimate_info(name: str, quantity: Quantity) -> schema.EstimateInfo:

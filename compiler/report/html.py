@@ -33,6 +33,7 @@ TITLES = {
     "sram_bytes": "SRAM traffic",
     "macs": "Multiply-accumulates",
 }
+OUTLOOK_COSTS = ("latency_s", "energy_j", "lut", "dsp", "ram_bytes")  # of which the outlook of criteria has columns
 _COUNTED = frozenset({"LUT", "FF", "DSP", "BRAM18", "cycles"})  # units that take no SI prefix
 
 
@@ -86,6 +87,7 @@ def render(report: ReportData) -> str:
         plots=[plot for plot in (_macs_plot(report.layers), _cost_plot(report.layers)) if plot],
         gains=_gains(report.estimate, report.baseline),
         ranges=range_chart([(title(e.name), e.low, e.value, e.high, e.unit) for e in report.estimate if e.value > 0]),
+        outlook_costs=[key for key in OUTLOOK_COSTS if report.outlook and key in report.outlook.cost],
         notes=[(each.name, note) for each in report.passes for note in each.notes],
     )
 

@@ -104,6 +104,71 @@ class Coding(_Record):
     cluster: int | None
 
 
+class Energy(_Record):
+    """Energy per inference in J: of the network quantized but not pruned, and of the compiled one, by one model."""
+
+    before_j: float
+    after_j: float
+    basis: Literal["measured", "synthesised", "modelled"]
+    source: str
+
+
+class RedundancyInfo(_Record):
+    """One layer before pruning; `layer` is the user's own (untrusted) name.
+
+    `duplicates` of the channels nearly repeat another, `rank` directions of at most `full_rank` hold 99 % of the
+    squared weights (null: too large to compare quickly), a share `near_zero` of the weights and all of `dead` channels
+    say nothing.
+    """
+
+    layer: str
+    weights: int
+    channels: int
+    duplicates: int | None
+    rank: int | None
+    full_rank: int
+    near_zero: float
+    dead: int
+
+
+class LayerOutlook(_Record):
+    """How many of a layer's channels a criterion would remove."""
+
+    layer: str
+    channels: int
+    removed: int
+
+
+class CriterionOutlook(_Record):
+    """What one criterion would leave and remove; `loss` as `PruningOutlook.loss_kind` says, before and after refitting
+    (null: not measured); `cost` is the device's model, keys as in estimates."""
+
+    criterion: str
+    macs: int
+    channels: int
+    loss: float | None
+    refitted_loss: float | None
+    cost: dict[str, float]
+    layers: list[LayerOutlook]
+
+
+class PruningOutlook(_Record):
+    """What every criterion would do for a share `fraction` of the MACs, beside the whole network's own figures.
+
+    `loss_kind`: `cross-entropy` (its increase, in nats), `relative error` (squared, of the outputs' variance), or empty
+    without data; measured on `samples`. `skipped` says why other criteria were not asked.
+    """
+
+    fraction: float
+    macs: int
+    channels: int
+    loss_kind: str
+    samples: int
+    cost: dict[str, float]
+    skipped: dict[str, str]
+    criteria: list[CriterionOutlook]
+
+
 class EstimateInfo(_Record):
     """One cost with its range, unit, basis and source."""
 
@@ -152,7 +217,10 @@ class ReportData(_Record):
     coding: Coding | None = None  # where a packed model was asked for
     estimate: list[EstimateInfo]
     baseline: list[EstimateInfo] = Field(default_factory=list)  # the same network quantized but not pruned
+    energy: Energy | None = None  # where the device's model states it
     notes: list[str] = Field(default_factory=list)
+    redundancy: list[RedundancyInfo] = Field(default_factory=list)
+    outlook: PruningOutlook | None = None  # where it was asked for
     layers: list[LayerInfo]
     verdict: Verdict
     provenance: dict[str, Any]
