@@ -92,7 +92,10 @@ class TorchGraph:
     def __call__(
         self, feeds: Mapping[str, Tensor], *, fetch: Sequence[str] | None = None, learning: bool = False
     ) -> dict[str, Tensor]:
-        """The graph's outputs, or the values named in `fetch`. With `learning`, batch normalisation does (see Call)."""
+        """The graph's outputs, or the values named in `fetch`.
+
+        With `learning`, batch normalisation uses and tracks the statistics of the batch, unless its scale is frozen.
+        """
         missing = [name for name in self.inputs if name not in feeds]
         if missing:
             raise UsageError(f"The input {missing[0]} is not given.", code="missing-input")
@@ -105,7 +108,7 @@ class TorchGraph:
         values: dict[str, Tensor] = {**self.constants, **self.parameters, **feeds}
         values |= {name: codes.integers(self.parameters[name]) for name, codes in self._codes.items()}
         for step in self._steps:
-            found = self._run(step, values, learning)
+            found = self._run(step, values, learning and self._learns(step))
             for name, value in zip(step.outputs, found, strict=False):
                 if name and value is not None:
                     values[name] = value
@@ -113,6 +116,9 @@ class TorchGraph:
                 if name not in keep:
                     values.pop(name, None)
         return {name: values[name] for name in wanted}
+
+    def _learns(self, step: _Step) -> bool:
+        return any(self.parameters[name].requires_grad for name in step.inputs if name in self.parameters)
 
     def _run(self, step: _Step, values: Mapping[str, Tensor], learning: bool) -> tuple[Tensor | None, ...]:
         inputs = tuple(values[name] if name else None for name in step.inputs)

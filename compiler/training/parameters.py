@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+import torch
 
 from ..errors import UsageError
 from ..model.edit import weight
-from ..model.match import is_float
+from ..model.match import is_float, is_op, operand
 from ..model.model import Model
 from ..model.untrusted import shown
-from .codes import is_code
+from .codes import Codes, is_code
 
 Mask = npt.NDArray[np.bool_]
 
@@ -39,7 +41,7 @@ def trainable(model: Model, freeze: Collection[str] = ()) -> tuple[str, ...]:
 
     A single number that enters a formula (the 0.5 of a decomposed GELU) is none, nor is a setting such as a bound.
     Quantized weights count too (see `codes`). `freeze` names initializers, or nodes whose weights all stay; plain names
-    or the user's.
+    or the user's, or patterns of them such as `features.*`.
 
     Raises:
         UsageError: `freeze` names something that the model does not have (`unknown-freeze`).
@@ -70,14 +72,49 @@ def _frozen(model: Model, freeze: Collection[str]) -> set[str]:
     }
     known = {**nodes, **weights}
     known |= {model.original(name): names for name, names in known.items()}
-    unknown = sorted(set(freeze) - known.keys())
-    if unknown:
-        raise UsageError(
-            f"The model has no weight and no node called {shown(unknown[0])}.",
-            code="unknown-freeze",
-            hint="Freeze weights or nodes by the names that they have in the model file.",
+    frozen: set[str] = set()
+    for each in freeze:
+        found = (
+            [names for name, names in known.items() if fnmatchcase(name, each)] if each not in known else [known[each]]
         )
-    return {name for each in freeze for name in known[each]}
+        if not found:
+            raise UsageError(
+                f"The model has no weight and no node called {shown(each)}.",
+                code="unknown-freeze",
+                hint="Freeze weights or nodes by the names that they have in the model file; * stands for any part.",
+            )
+        frozen.update(*found)
+    return frozen
+
+
+def step_scales(model: Model, names: Collection[str]) -> dict[str, float]:
+    """The root mean square of every weight, to which its steps are relative (Shazeer and Stern, Adafactor, 2018).
+
+    Batch normalisation and input scaling folded into weights leave them at very different scales. A bias that is zero
+    still moves like the weights that it is added to.
+    """
+    initializers = model.graph.initializers
+    return {name: _size(initializers[name]) or _size(_companion(initializers[name])) or 1e-3 for name in names}
+
+
+def _size(value: ir.Value | None) -> float:
+    """The root mean square, of what quantized weights stand for; 0 where there is no weight."""
+    data = weight(value)
+    if value is None or data is None:
+        return 0.0
+    real = Codes.of(value, torch.float64, torch.device("cpu")).real(data).numpy() if is_code(value) else data
+    return float(np.sqrt(np.mean(np.square(real, dtype=np.float64)))) if data.size else 0.0
+
+
+def _companion(bias: ir.Value) -> ir.Value | None:
+    """The weight of the product that a bias is added to."""
+    use = next(iter(bias.uses()))
+    node: ir.Node | None = use.node
+    if is_op(node, "Add"):
+        node = next((each.producer() for each in use.node.inputs if each is not None and each is not bias), None)
+    if node is None or not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return None
+    return operand(node, 1)
 
 
 def zero_masks(model: Model, names: Collection[str], given: Mapping[str, Any] | None = None) -> dict[str, Mask]:

@@ -104,6 +104,37 @@ class Surgery(Gradual):
         )
 
 
+@dataclass(frozen=True)
+class Lottery:
+    """Rounds of training that each remove the same share of the weights that are left (see `lottery`).
+
+    `rewind` is the epoch whose weights every round starts from: 0 is the initial ones.
+
+    Raises:
+        UsageError: a number is out of range (`bad-schedule`).
+    """
+
+    sparsity: float
+    pattern: Pattern = field(default_factory=lambda: Pattern("weight"))
+    rounds: int = 5
+    rewind: int = 0
+    scope: Scope = "layer"
+
+    def __post_init__(self) -> None:
+        if not (0 < self.sparsity < 1 and self.rounds >= 1 and self.rewind >= 0 and self.scope in ("layer", "global")):
+            raise UsageError(
+                "The schedule of the lottery ticket is not valid.",
+                code="bad-schedule",
+                why=str(self),
+                hint="The sparsity is a share below 1; there is at least one round.",
+            )
+
+    @property
+    def target(self) -> float:
+        """The final share of zeros; N:M has its own."""
+        return 1 - self.pattern.density(1 - self.sparsity)
+
+
 def _spread(begin: float, end: float, updates: int, steps: int) -> tuple[int, ...]:
     """`updates` equal intervals between two shares of the steps, as numbers of steps."""
     first, last = round(begin * steps), min(round(end * steps), steps - 1)

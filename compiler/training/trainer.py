@@ -23,15 +23,13 @@ from .checkpoint import Checkpoint
 from .function import TorchGraph
 from .masking import GradualMasks, SurgeryMasks
 from .objective import Objective, answers, choose_loss
-from .parameters import Mask, trainable, zero_masks
+from .parameters import Mask, step_scales, trainable, zero_masks
 from .plans import Gradual, Surgery, Update
 from .rules.call import Tensor
 from .teacher import Teacher
 from .tuning import Tuned, Tuning
 
 Array = npt.NDArray[Any]
-
-_SMALLEST_SCALE = 1e-3  # of a bias that is zero still
 
 
 def fine_tune(
@@ -44,6 +42,7 @@ def fine_tune(
     freeze: Collection[str] = (),
     masks: Mapping[str, Any] | None = None,
     plan: Gradual | None = None,
+    until: int | None = None,
     checkpoint: Path | None = None,
     progress: Progress = no_progress,
 ) -> Tuned:
@@ -59,6 +58,7 @@ def fine_tune(
         freeze: weights or nodes that stay as they are; see `parameters.trainable`.
         masks: where weights may be nonzero, by plain name, beside the zeros that they have.
         plan: prunes weights while training, `Gradual` or `Surgery`.
+        until: stops after so many epochs, as if the run had been interrupted there.
         checkpoint: a file that is written after every epoch; where it exists, the run goes on from it.
 
     Raises:
@@ -71,12 +71,13 @@ def fine_tune(
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
+    end = tuning.epochs if until is None else until
     with _deterministic(tuning.threads):
-        for epoch in range(resumed, tuning.epochs):
+        for epoch in range(resumed, end):
             run.epoch(epoch, progress)
             if checkpoint is not None:
                 checkpoints.write(checkpoint, run.state())
-    progress("Fine-tuning", 1.0)
+    progress("Fine-tuning", end / max(tuning.epochs, 1))
     return run.result(model, resumed)
 
 
@@ -113,7 +114,10 @@ class _Run:
             )
         self.objective = Objective(model, data, guide, tuning)
         self.weights = [self.graph.parameters[name] for name in self.names]
-        groups = [{"params": [tensor], "scale": _scale(tensor)} for tensor in self.weights]
+        scales = step_scales(model, self.names)
+        groups = [
+            {"params": [tensor], "scale": scales[name]} for name, tensor in zip(self.names, self.weights, strict=True)
+        ]
         self.optimizer = torch.optim.AdamW(groups, tuning.learning_rate, weight_decay=tuning.weight_decay, fused=True)
         self.losses: list[float] = []
         self.steps = len(data) // self.batch  # of an epoch
@@ -217,14 +221,6 @@ class _Run:
 
     def _statistics(self) -> dict[str, Tensor]:
         return {name: value for name, value in self.graph.constants.items() if value.is_floating_point()}
-
-
-def _scale(tensor: Tensor) -> float:
-    """The root mean square of a weight, to which its steps are relative (Shazeer and Stern, Adafactor, 2018).
-
-    Batch normalisation and input scaling folded into weights leave them at very different scales.
-    """
-    return max(float(tensor.detach().square().mean().sqrt()), _SMALLEST_SCALE)
 
 
 def _fixed_batch(model: Model) -> int | None:
