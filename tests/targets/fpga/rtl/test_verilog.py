@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from prunus.targets import catalog
 from prunus.targets.fpga.rtl import RtlTarget, package
 from prunus.targets.fpga.rtl.bus import Bus
 from prunus.targets.fpga.rtl.placement import place
-from prunus.targets.fpga.rtl.simulate import SIMULATORS, simulate
+from prunus.targets.fpga.rtl.simulate import SIMULATORS, simulate, simulator
+from prunus.targets.fpga.synth import tools
 
 pytest.importorskip("da4ml")
 DEVICE = catalog.device_files()["ulx3s-85f"].device("rtl")
@@ -50,14 +50,14 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
     [
         ("iverilog", rtl_graphs.tiny_mlp),
         ("iverilog", rtl_graphs.small_cnn),
+        ("cxxrtl", rtl_graphs.tiny_mlp),
         pytest.param("verilator", rtl_graphs.tiny_mlp, marks=pytest.mark.slow),  # compiles for half a minute
     ],
 )
 def test_simulation_equals_the_reference(
     using: str, make: Callable[[], tuple[ir.Graph, dict[str, np.ndarray]]], tmp_path: Path
 ) -> None:
-    assert using in SIMULATORS
-    if shutil.which(using) is None:
+    if not all(map(tools.find, SIMULATORS[using].tools)):
         pytest.skip(f"{using} is not installed")
     graph, _ = make()
     out = project(graph, tmp_path / "a")
@@ -71,22 +71,22 @@ def test_simulation_equals_the_reference(
 
 @pytest.mark.toolchain
 def test_the_serial_line_carries_samples_and_results(tmp_path: Path) -> None:
-    if shutil.which("iverilog") is None:
-        pytest.skip("iverilog is not installed")
+    if simulator("serial_tb") is None:
+        pytest.skip("neither iverilog nor verilator is installed")
     graph, _ = rtl_graphs.tiny_mlp()
     out = project(graph, tmp_path / "a")
     placement = place(graph)
     x, y = Bus.of(graph, placement.inputs), Bus.of(graph, placement.outputs)
     samples, expected = package.vectors(graph, placement, 40, seed=2)
     sources = [*(out / "rtl" / name for name in package.SOURCES if name != "top.v"), out / "sim" / "serial_tb.v"]
-    found = simulate(sources, "serial_tb", x.pack(samples), x.bits, y.bits, "iverilog")
+    found = simulate(sources, "serial_tb", x.pack(samples), x.bits, y.bits)
     assert np.array_equal(found, y.pack(expected))
 
 
 @pytest.mark.toolchain
 def test_the_artefact_runs_and_a_fault_is_seen(tmp_path: Path) -> None:
-    if shutil.which("iverilog") is None:
-        pytest.skip("iverilog is not installed")
+    if simulator() is None:
+        pytest.skip("no Verilog simulator is installed")
     graph, feeds = rtl_graphs.tiny_mlp()
     target = RtlTarget(build=False)
     (tmp_path / "a").mkdir()
