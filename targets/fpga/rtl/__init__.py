@@ -90,7 +90,7 @@ class RtlTarget:
         manifest = package.write_project(out, graph, placement, pipeline, board, device.title, device.name)
         costs = _modelled(counted, pipeline, board)
         if self.build and _tools_there(board):
-            design = _design(out, board)
+            design = build_design(out, board)
             made = synthesise(design, _part(progress, 0.1))
             routed = place_and_route(design, _part(progress, 0.3))
             bitstream = pack(design, _part(progress, 0.95))
@@ -139,7 +139,7 @@ def _prologue(graph: Graph, placement: Placement, inputs: Mapping[str, np.ndarra
     return {name: values[name] for name in placement.inputs}
 
 
-def _design(out: Path, board: Board) -> Design:
+def build_design(out: Path, board: Board) -> Design:
     """The build of a written project, in a cache folder named after its sources: an interrupted build goes on there."""
     sources = tuple(out / "rtl" / name for name in package.SOURCES)
     constraint_file, _ = constraints(board)

@@ -14,7 +14,7 @@ from ....compiler.quantity import UNITS, Combine, Estimate, LayerCost, Quantity
 from ....compiler.target import Device
 from .board import clock_hz
 from .netlist import Clamp, Larger, Lookup, Netlist, RoundEven, Sum
-from .pipeline import Delays, Pipeline
+from .pipeline import Delays, Pipeline, longest_path_ns
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ def count(pipeline: Pipeline, fabric: Fabric) -> dict[str, float]:
         "lut": sum(luts(netlist, number, fabric) for number in range(len(netlist.nodes))),
         "ff": float(pipeline.register_bits() + pipeline.depth),
     }
+
+
+def fmax_hz(pipeline: Pipeline, fabric: Fabric) -> float:
+    """The clock that a routed design reaches."""
+    return 1e9 / longest_path_ns(pipeline, fabric.delays)
 
 
 # -- from layers alone ------------------------------------------------------------------------------------------------

@@ -123,3 +123,13 @@ def _delayed(netlist: Netlist, stages: Stages) -> Stages:
         if latest > found[number] and netlist.width(number) > own:
             found[number] = latest
     return found
+
+
+def longest_path_ns(pipeline: Pipeline, delays: Delays) -> float:
+    """The slowest chain of nodes within one stage, from register to register."""
+    net = pipeline.netlist
+    times = np.full(len(net.nodes), delays.register)
+    for number, node in enumerate(net.nodes):
+        starts = (times[operand] for operand in node.operands if pipeline.stages[operand] == pipeline.stages[number])
+        times[number] = max(starts, default=delays.register) + delays.of(net, number)
+    return float(times.max(initial=delays.register))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import rtl_graphs
 
 from prunus.targets.fpga.rtl.cost import FABRICS, adder_bits, count
 from prunus.targets.fpga.rtl.lower import unroll
 from prunus.targets.fpga.rtl.netlist import Input, Netlist, Sum
-from prunus.targets.fpga.rtl.pipeline import Delays, Pipeline, schedule
+from prunus.targets.fpga.rtl.pipeline import Delays, longest_path_ns, schedule
 from prunus.targets.fpga.rtl.placement import place
 
 DELAYS = FABRICS["ecp5"].delays
@@ -20,15 +19,6 @@ def network() -> Netlist:
     graph, _ = rtl_graphs.small_cnn()
     placement = place(graph)
     return unroll(graph, placement.inputs, placement.outputs, placement.ops).netlist
-
-
-def longest_path_ns(pipeline: Pipeline, delays: Delays) -> float:
-    """The slowest chain of nodes within one stage."""
-    net, times = pipeline.netlist, np.full(len(pipeline.netlist.nodes), delays.register)
-    for number, node in enumerate(net.nodes):
-        starts = [times[o] for o in node.operands if pipeline.stages[o] == pipeline.stages[number]]
-        times[number] = max([delays.register, *starts]) + delays.of(net, number)
-    return float(times.max())
 
 
 @pytest.mark.parametrize("period_ns", [6.0, 10.0, 20.0])
