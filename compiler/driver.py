@@ -134,6 +134,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
             device=device,
             formats=context.formats,
             works=(workload(model), workload(compressed.model)),
+            unpruned=unpruned,
             findings=(*findings, *artifact.findings),
             artifact=artifact,
             measured=measure(original, compressed.float_model, graph),

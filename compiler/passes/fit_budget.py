@@ -19,6 +19,7 @@ from ..pruning.reconstruct import reconstruct
 from ..pruning.schedules import held_out
 from ..pruning.select import Selection
 from ..pruning.structures import ChannelStructure
+from ..search.contest import winner
 from ..search.decisions import Choice, DeviceCosts, setting_decisions
 from ..search.fit import Candidate, Fitter, Shortfall, worthwhile
 from ..search.loss import RefitLoss
@@ -141,14 +142,16 @@ class _Task:
         """The least loss within the budget."""
         fitter, scores = self._fitter()
         limits = self.limits(self.context.options.budget)
-        found = fitter.fit(limits, self.context.progress)
+        proposals = fitter.proposals(limits, self.context.progress)
         front = fitter.front(self.context.progress)
         notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0])]
         details = {"budget": dict(zip(self.keys, map(float, limits), strict=True)), **self._details(fitter, front)}
-        if isinstance(found, Shortfall):
-            note = infeasible_note(found, fitter.whole.costs)
-            details["shortfall"] = {**asdict(found), "why": note.text}
+        if not proposals:
+            shortfall = fitter.shortfall(limits)
+            note = infeasible_note(shortfall, fitter.whole.costs)
+            details["shortfall"] = {**asdict(shortfall), "why": note.text}
             return PassResult(self.model, False, (*notes, note), details)
+        found = self._winner(proposals, fitter, scores)
         notes += [self._chosen_note(fitter, found)]
         if self.context.options.max_drop is not None:
             notes += self._contract_notes(found, scores)
@@ -195,6 +198,13 @@ class _Task:
         loss = RefitLoss(self.model, self.channels, scores, self.data, seed=options.seed, progress=progress)
         structure = ChannelStructure(self.context.formats.channel_multiple)
         return Fitter(self.channels, structure, self.costs, loss, progress=progress), scores
+
+    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: npt.NDArray[np.float64]) -> Candidate:
+        """What measuring the finished networks decides; without refitting, the solver's first."""
+        options, progress = self.context.options, self.context.progress
+        if not options.reconstruct:
+            return proposals[0]
+        return winner(self.model, self.channels, scores, proposals, fitter.loss, seed=options.seed, progress=progress)
 
     def _pruned(self, widths: Widths, scores: npt.NDArray[np.float64]) -> tuple[Model, list[Note]]:
         """Cut, proven, refitted; with what to say about it."""

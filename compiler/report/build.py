@@ -21,8 +21,8 @@ from ..output import as_json, write_manifest, write_text
 from ..passes.base import Options
 from ..passes.survey import Survey
 from ..pipeline import PassRecord, PipelineResult
-from ..quantity import Quantity
-from ..target import Artifact, Device, Finding, Formats, Target, quantized_like
+from ..quantity import Estimate, Quantity
+from ..target import Artifact, Device, Finding, Formats, Target
 from ..verify import ISLAND_TOLERANCE, Exactness, Measured, budget_misses, with_exactness
 from . import schema
 from .html import render
@@ -43,6 +43,7 @@ class Outcome:
     device: Device
     formats: Formats
     works: tuple[Workload, Workload]  # of the model as given, of the compressed model
+    unpruned: Estimate  # of the model as given, quantized, on the device with its own settings
     findings: Sequence[Finding]
     artifact: Artifact
     measured: Measured
@@ -56,7 +57,7 @@ class Outcome:
 def build_report(outcome: Outcome) -> schema.ReportData:
     """Assembles the report; every figure in it was measured, synthesised or modelled by the steps before."""
     after = outcome.works[1]
-    estimate, baseline = outcome.target.cost([after, quantized_like(outcome.works[0], outcome.formats)], outcome.device)
+    estimate, baseline = outcome.target.cost([after], outcome.device)[0], outcome.unpruned
     costs = {**estimate.costs, **outcome.artifact.costs}
     layer_costs = {
         each.layer: {key: quantity.value for key, quantity in sorted(each.costs.items())} for each in estimate.layers
@@ -244,6 +245,8 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
     max_drop = outcome.options.max_drop
     if max_drop is not None and accuracy.before - accuracy.after > max_drop + ROUNDING:
         return schema.Verdict(met=False, binding="accuracy", why=_accuracy_missed(accuracy, max_drop))
+    for each in outcome.compressed.unreached:
+        return schema.Verdict(met=False, binding=each["option"], why=each["why"])
     missing = sorted(outcome.budget.keys() - costs.keys())
     if missing:
         why = f"the device's cost model has no {', '.join(missing)}"

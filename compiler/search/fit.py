@@ -28,7 +28,7 @@ from .decisions import (
 )
 from .loss import RefitLoss
 from .solver import Nearest, Solver
-from .widths import Widths, full_widths
+from .widths import full_widths
 
 Floats = npt.NDArray[np.float64]
 MEASURED = 6  # widths of one group whose loss is measured; the others lie between
@@ -91,23 +91,27 @@ class Fitter:
 
     def fit(self, limits: Floats, progress: Progress = no_progress) -> Candidate | Shortfall:
         """The network of least loss within the limits (one per key), or why there is none."""
+        found = self.proposals(limits, progress)
+        return found[0] if found else self.shortfall(limits)
+
+    def proposals(self, limits: Floats, progress: Progress = no_progress) -> list[Candidate]:
+        """A few different networks within the limits, least loss first: what the solver finds with losses around the
+        whole network, and anew around each answer, and the uniform one. Empty where nothing fits."""
         solver = self.solver
-        point = solver.solve(limits, starts=self._uniform(limits))
+        uniform = self._uniform(limits)
+        point = solver.solve(limits, starts=uniform)
         if point is None:
-            return self.shortfall(limits)
-        best = self._candidate(solver, point)
-        for number in range(ROUNDS if best.loss > 0 else 0):
+            return []
+        found = [self._candidate(solver, point), *(self._candidate(solver, each) for each in uniform)]
+        for number in range(ROUNDS if found[0].loss > 0 else 0):
             progress("Measuring around the answer", number / ROUNDS)
             solver = self._solver(self._recalibrated(solver, point))
-            following = solver.solve(limits, starts=[point])
+            following = solver.solve(limits, starts=[point], kicks=0)
             if following is None or following == point:
                 break
-            found = self._candidate(solver, following)
-            if found.loss < best.loss:
-                best = found
             point = following
-        uniform = [self._candidate(self.solver, each) for each in self._uniform(limits)]
-        return min([best, *uniform], key=lambda each: each.loss)
+            found.append(self._candidate(solver, point))
+        return sorted({each.choice: each for each in found}.values(), key=lambda each: each.loss)
 
     def shortfall(self, limits: Floats) -> Shortfall:
         """The network that exceeds the limits least."""
@@ -118,6 +122,10 @@ class Fitter:
             float(nearest.costs[nearest.binding]),
             dict(zip(self.keys, map(float, nearest.costs), strict=True)),
         )
+
+    def least_share(self, limits: Floats) -> float:
+        """The share of the whole network's first cost that the nearest network has."""
+        return float(self.solver.nearest(limits).costs[0] / self.solver.cost(self.solver.whole)[0])
 
     def front(self, progress: Progress = no_progress) -> list[Candidate]:
         """Networks between the whole one and the smallest, by the first cost: none is beaten in both cost and loss.
@@ -131,7 +139,7 @@ class Fitter:
             progress("Drawing the Pareto front", number / FRONT)
             limits = whole.copy()
             limits[0] *= share
-            point = self.solver.solve(limits, starts=[start])
+            point = self.solver.solve(limits, starts=[start], kicks=0)
             if point is not None:
                 found.append(self._candidate(self.solver, point))
                 start = point
@@ -202,17 +210,22 @@ class Fitter:
         return []
 
 
-def uniform_widths(
+def uniform_choice(
     channels: Channels, structure: ChannelStructure, costs: DeviceCosts, limits: Floats
-) -> Widths | None:
+) -> Choice | None:
     """The baseline: all groups keep the same share of their channels, the largest that keeps the limits."""
     allowed = [allowed_widths(channels, number, structure) for number in range(len(channels.prunable))]
-    for share in np.linspace(1.0, 0.0, 201):
+    settings = [
+        ((each.subject, value),) for each in setting_decisions(costs.target, costs.device) for value in each.options
+    ]
+    for share in np.linspace(1.0, 0.0, 101):
         widths = tuple(
             max((width for width in each if width <= share * each[-1] + 1e-9), default=each[0]) for each in allowed
         )
-        if (costs([Choice(widths)])[0] <= limits * (1 + 1e-9)).all():
-            return widths
+        for setting in (settings or [()])[::-1]:
+            choice = Choice(widths, setting)
+            if (costs([choice])[0] <= limits * (1 + 1e-9)).all():
+                return choice
     return None
 
 

@@ -59,9 +59,9 @@ class RefitLoss:
     ) -> None:
         model = with_shapes(model)
         self._channels, self._scores = channels, scores
-        fit, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
+        self.fitted_on, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
         readers = consumer_layers(model, channels)
-        self._readers = _readers(model, channels, readers, fit, seed, progress)
+        self._readers = _readers(model, channels, readers, self.fitted_on, seed, progress)
         outputs = list(compared_values(model))
         self._session = Session(_with_inputs(model, self._readers), outputs, optimise=False)
         self._outputs, self._original = (
@@ -89,6 +89,13 @@ class RefitLoss:
                 loss += divergence(self._whole, found, self._classes)
             self._known[widths] = max(loss, 0.0)
         return self._known[widths]
+
+    def of(self, model: Model) -> float:
+        """The loss of another network with the same inputs and outputs, on the same samples."""
+        session = Session(model, self._outputs, optimise=False)
+        parts = [session.run(feeds, batch=PIECE) for feeds in self._feeds.batches(self._piece)]
+        found = [np.concatenate([part[name] for part in parts]) for name in self._outputs]
+        return max(divergence(self._whole, found, self._classes), 0.0)
 
     def _run(self, changed: Mapping[str, Array]) -> list[Array]:
         weights = {**self._original, **changed}

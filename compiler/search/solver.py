@@ -59,10 +59,10 @@ class Solver:
         """[keys]."""
         return np.asarray(self.costs([point])[0])
 
-    def solve(self, limits: Floats, starts: Sequence[Point] = ()) -> Point | None:
+    def solve(self, limits: Floats, starts: Sequence[Point] = (), kicks: int = KICKS) -> Point | None:
         """The point of least loss whose costs keep the limits; None when none was found that does.
 
-        `starts` are further points to improve from.
+        `starts` are further points to improve from; `kicks` how often to start anew near the best one.
         """
         answers = dict.fromkeys((*starts, *self._rounds(limits)))
         repaired = [self._repair(point, limits) for point in answers]
@@ -73,12 +73,12 @@ class Solver:
                 return None
             fitting = {nearest.point}
         improved = [self._exchange(point, limits) for point in sorted(fitting, key=self._rank)[:IMPROVED]]
-        return self._kicked(min(improved, key=self._rank), limits)
+        return self._kicked(min(improved, key=self._rank), limits, kicks)
 
-    def _kicked(self, best: Point, limits: Floats) -> Point:
+    def _kicked(self, best: Point, limits: Floats, kicks: int) -> Point:
         """Iterated local search: some decisions at random, then repair and exchanges, from the best point so far."""
         rng = np.random.default_rng(0)
-        for _ in range(KICKS):
+        for _ in range(kicks):
             point = best
             for number in rng.choice(len(point), min(KICKED, len(point)), replace=False).tolist():
                 point = _moved(point, number, int(rng.integers(len(self.decisions[number].options))))
