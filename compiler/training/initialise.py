@@ -47,7 +47,7 @@ def drawn(value: ir.Value, shape: tuple[int, ...], rng: np.random.Generator) -> 
     use = next(iter(value.uses()))
     op_type = use.node.op_type
     if op_type in _PRODUCTS and use.idx < 2:
-        return rng.standard_normal(shape) * np.sqrt(2 / fan_in(use.node, shape))
+        return np.asarray(rng.standard_normal(shape) * np.sqrt(2 / fan_in(use.node, shape)))
     if op_type == "PRelu":
         return np.full(shape, _SLOPE)
     if (op_type in _NORMALISATIONS and use.idx == 1) or op_type in ("Mul", "Div"):

@@ -146,7 +146,7 @@ def _check(node: ir.Node) -> None:
     value = operand(node, 1)
     if weight(value) is None or value is None or len(value.uses()) != 1:
         raise _no_head("The weight of its last layer is computed, quantized or shared.")
-    if node.attributes.get_int("group", 1) != 1:
+    if (node.attributes.get_int("group") or 1) != 1:
         raise _no_head("Its last layer is a grouped convolution.")
     if is_op(node, "MatMul") and len(dims(value) or ()) != 2:
         raise _no_head("Its last layer is a product of stacks of matrices.")
@@ -154,7 +154,8 @@ def _check(node: ir.Node) -> None:
 
 def _class_axis(head: ir.Node) -> int:
     """The axis of the weight along which outputs lie."""
-    return 0 if is_op(head, "Conv") or head.attributes.get_int("transB", 0) else 1
+    transposed = (head.attributes.get_int("transB") or 0) != 0
+    return 0 if is_op(head, "Conv") or transposed else 1
 
 
 def _no_head(why: str) -> UnsupportedError:

@@ -17,7 +17,7 @@ from prunus.compiler.integer.graph import Island  # noqa: E402
 from prunus.compiler.model.edit import weight  # noqa: E402
 from prunus.compiler.model.load import load, load_proto  # noqa: E402
 from prunus.compiler.model.model import Model  # noqa: E402
-from prunus.compiler.passes.base import Context  # noqa: E402
+from prunus.compiler.passes.base import Context, Options  # noqa: E402
 from prunus.compiler.passes.properties import PROPERTIES  # noqa: E402
 from prunus.compiler.pipeline import Pipeline  # noqa: E402
 from prunus.compiler.target import Formats  # noqa: E402
@@ -27,15 +27,17 @@ from prunus.compiler.training.codes import is_code  # noqa: E402
 torch.set_num_threads(1)
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
-FORMATS = Formats(weight_bits=3)
+FORMATS = Formats(weight_bits=2)
+PLAIN = Options(rounding="nearest", bias_correction=False)  # leaves training something to do
 
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Model, Model, Data, Data]:
-    """(the network, the same with 3-bit weights, calibration data, test data)."""
+    """(the network, the same with 2-bit weights, calibration data, test data)."""
     model = load(DIGITS / "cnn.onnx")
     train, test = (load_data(DIGITS / f"{name}.npz", model) for name in ("calibration", "digits"))
-    return model, Pipeline.default().run(model, Context(formats=FORMATS, calibration=train)).model, train, test
+    context = Context(formats=FORMATS, options=PLAIN, calibration=train)
+    return model, Pipeline.default().run(model, context).model, train, test
 
 
 def accuracy(model: Model, data: Data) -> float:
