@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ Floats = npt.NDArray[np.float64]
 MEASURED = 6  # widths of one group whose loss is measured; the others lie between
 ROUNDS = 2  # of measuring the answer's neighbourhood
 FRONT = 7  # budgets along the front
+SIMPLE = 41  # shares, and thresholds, that are tried
 _WORTH = 0.02  # a smaller relative saving is none
 
 
@@ -96,13 +98,14 @@ class Fitter:
 
     def proposals(self, limits: Floats, progress: Progress = no_progress) -> list[Candidate]:
         """A few different networks within the limits, least loss first: what the solver finds with losses around the
-        whole network, and anew around each answer, and the uniform one. Empty where nothing fits."""
+        whole network, and anew around each answer, one of equal shares, and one of one threshold on all scores. Empty
+        where nothing fits."""
         solver = self.solver
-        uniform = self._uniform(limits)
-        point = solver.solve(limits, starts=uniform)
+        simple = self._simple(limits)
+        point = solver.solve(limits, starts=simple)
         if point is None:
             return []
-        found = [self._candidate(solver, point), *(self._candidate(solver, each) for each in uniform)]
+        found = [self._candidate(solver, point), *(self._candidate(solver, each) for each in simple)]
         for number in range(ROUNDS if found[0].loss > 0 else 0):
             progress("Measuring around the answer", number / ROUNDS)
             solver = self._solver(self._recalibrated(solver, point))
@@ -195,19 +198,35 @@ class Fitter:
         costs = dict(zip(self.keys, map(float, solver.cost(point)), strict=True))
         return Candidate(choice, costs, self.loss(choice.widths), solver.loss(point))
 
-    def _uniform(self, limits: Floats) -> list[Point]:
-        """The largest point within the limits whose groups all keep about the same share of their channels."""
-        for share in np.linspace(1.0, 0.0, 41):
-            point = tuple(
-                int(np.searchsorted(decision.options, share * decision.options[-1], side="right") - 1)
-                if isinstance(decision.subject, int)
-                else decision.whole
-                for decision in self.solver.decisions
-            )
-            point = tuple(max(option, 0) for option in point)
-            if (self.solver.cost(point) <= limits).all():
-                return [point]
-        return []
+    def _simple(self, limits: Floats) -> list[Point]:
+        """The largest points within the limits whose groups all keep about the same share of their channels, and whose
+        channels all score above one threshold."""
+        sizes = full_widths(self.channels)
+        scores = [np.sort(self.loss.scores[group.units]) for group in self.channels.prunable]
+        thresholds = np.unique(np.concatenate(scores))
+        thresholds = thresholds[np.isfinite(thresholds)]
+        chosen = np.unique(np.linspace(0, len(thresholds) - 1, SIMPLE).round().astype(int)) if len(thresholds) else []
+        above = [
+            tuple(len(each) - int(np.searchsorted(each, thresholds[index], side="right")) for each in scores)
+            for index in chosen
+        ]
+        shares = np.linspace(1.0, 0.0, SIMPLE)
+        uniform = [tuple(int(share * size) for size in sizes) for share in shares]
+        found = []
+        for family in (uniform, above):
+            points = [self._nearest_point(widths) for widths in family]
+            fitting = (point for point in points if (self.solver.cost(point) <= limits).all())
+            found += [point for point in [next(fitting, None)] if point is not None]
+        return found
+
+    def _nearest_point(self, widths: Sequence[int]) -> Point:
+        """The options at or below these widths; settings as they are."""
+        return tuple(
+            max(int(np.searchsorted(decision.options, widths[decision.subject], side="right")) - 1, 0)
+            if isinstance(decision.subject, int)
+            else decision.whole
+            for decision in self.solver.decisions
+        )
 
 
 def uniform_choice(
@@ -215,14 +234,14 @@ def uniform_choice(
 ) -> Choice | None:
     """The baseline: all groups keep the same share of their channels, the largest that keeps the limits."""
     allowed = [allowed_widths(channels, number, structure) for number in range(len(channels.prunable))]
-    settings = [
-        ((each.subject, value),) for each in setting_decisions(costs.target, costs.device) for value in each.options
-    ]
+    offered = setting_decisions(costs.target, costs.device)
+    names = [str(each.subject) for each in offered]
+    settings = [tuple(zip(names, values, strict=True)) for values in product(*(each.options[::-1] for each in offered))]
     for share in np.linspace(1.0, 0.0, 101):
         widths = tuple(
             max((width for width in each if width <= share * each[-1] + 1e-9), default=each[0]) for each in allowed
         )
-        for setting in (settings or [()])[::-1]:
+        for setting in settings:
             choice = Choice(widths, setting)
             if (costs([choice])[0] <= limits * (1 + 1e-9)).all():
                 return choice

@@ -58,7 +58,7 @@ class RefitLoss:
         progress: Progress = no_progress,
     ) -> None:
         model = with_shapes(model)
-        self._channels, self._scores = channels, scores
+        self._channels, self.scores = channels, scores
         self.fitted_on, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
         readers = consumer_layers(model, channels)
         self._readers = _readers(model, channels, readers, self.fitted_on, seed, progress)
@@ -79,7 +79,7 @@ class RefitLoss:
     def __call__(self, widths: Widths) -> float:
         """The loss with these widths, all groups together."""
         if widths not in self._known:
-            removed = removal(self._channels, widths, self._scores)
+            removed = removal(self._channels, widths, self.scores)
             changed: dict[str, Array] = {}
             for reader in self._readers:
                 changed |= reader.refitted(removed)

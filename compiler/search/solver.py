@@ -170,12 +170,10 @@ class Solver:
             self.costs([_moved(point, number, option) for option in range(len(decision.options))]) - costs
             for number, decision in enumerate(self.decisions)
         ]
-        ranked = []
+        ranked: list[tuple[float, Point]] = []
         for move in self._moves(point):
             loss = self.loss(move)
-            change = sum(
-                (singles[n][option] for n, option in enumerate(move) if option != point[n]), np.zeros_like(costs)
-            )
+            change = np.sum([singles[number][option] for number, option in enumerate(move)], axis=0)
             if loss < here * (1 - 1e-12) and (costs + change <= limits * (1 + PAIR_ERROR)).all():
                 ranked.append((loss, move))
         ranked.sort()
@@ -183,7 +181,7 @@ class Solver:
             batch = [move for _, move in ranked[start : start + BATCH]]
             fitting = np.flatnonzero(self._fits(self.costs(batch), limits))
             if len(fitting):
-                return batch[fitting[0]]
+                return batch[int(fitting[0])]
         return None
 
     def _moves(self, point: Point) -> set[Point]:

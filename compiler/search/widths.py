@@ -131,10 +131,11 @@ class _Dimensions:
 
     def of_operand(self, value: ir.Value, channels: Channels) -> tuple[int, ...]:
         """All dimensions of a constant or computed value."""
-        if value.name in self._values:
-            return tuple(self.number(units) for units in self._values[value.name])
+        name = value.name or ""
+        if name in self._values:
+            return tuple(self.number(units) for units in self._values[name])
         sizes = static_dims(value)
-        return tuple(self.number(channels.units.get((value.name or "", axis), size)) for axis, size in enumerate(sizes))
+        return tuple(self.number(channels.units.get((name, axis), size)) for axis, size in enumerate(sizes))
 
     def sizes(self, widths: Sequence[int]) -> list[int]:
         """The size of every dimension under these widths."""
