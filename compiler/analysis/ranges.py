@@ -125,6 +125,30 @@ class Statistics:
         per_bin = np.diff(integral) / width
         return float(per_bin @ self.counts) * scale * scale / self.size
 
+    def divergence(self, scale: float, low: int, high: int) -> float:
+        """Kullback-Leibler divergence of the elements from those rounded to `scale` * {low..high}, exact zeros left out.
+
+        What is clipped counts at the ends of the real distribution; the rounded one spreads each level evenly over the
+        occupied bins that round to it.
+        """
+        edges = self.edges()
+        level = np.rint((edges[:-1] + edges[1:]) / 2 / scale)
+        inside = np.flatnonzero((level >= low) & (level <= high))
+        if inside.size == 0 or not self.counts.any():
+            return math.inf
+        real = self.counts[inside].astype(np.float64)
+        level = (level[inside] - low).astype(np.int64)
+        occupied = real > 0
+        totals = np.bincount(level, weights=real, minlength=high - low + 1)
+        bins = np.bincount(level, weights=occupied, minlength=high - low + 1)
+        rounded = np.where(occupied, totals[level] / np.maximum(bins[level], 1), 0.0)
+        real[0] += self.counts[: inside[0]].sum()
+        real[-1] += self.counts[inside[-1] + 1 :].sum()
+        real, rounded = real / real.sum(), rounded / max(rounded.sum(), 1.0)
+        tiny = 0.5 / self.size  # what no sample showed is rarer than one sample
+        held = real > 0
+        return float((real[held] * np.log(real[held] / np.maximum(rounded[held], tiny))).sum())
+
 
 def _layout(minimum: float, maximum: float) -> tuple[int, int, int]:
     """(exponent, first, number) of the narrowest dyadic bins that cover zero and the range."""

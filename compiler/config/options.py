@@ -18,7 +18,7 @@ CRITERIA = (
     "auto", "obs", "sensitivity", "wanda", "hrank", "apoz", "activation", "bn", "mrmr", "fpgm", "taylor", "obd", "l2",
     "l1", "random",
 )  # fmt: skip
-ROUNDINGS = ("nearest", "gptq", "adaround")
+ROUNDINGS = ("auto", "nearest", "gptq", "adaround")
 
 METRIC_TIMEOUT_S = 300.0
 
@@ -66,12 +66,13 @@ class Score:
     table: ClassVar[str] = ""
     panel: ClassVar[str] = "Bounds"
 
-    budget: Annotated[str | None, Setting(
+    budget: Annotated[
+        str | None,
+        Setting(
             "Upper bounds to fit the network to: latency=1ms,lut=60%,ram=64kb …; % of the unpruned network.",
             example="latency=60%",
-        )] = (
-        None
-    )
+        ),
+    ] = None
     metric: Annotated[
         str | None, Setting("Your own score, package.module:function(outputs, labels).", example="mine:score")
     ] = None
@@ -186,8 +187,10 @@ class Quantization:
     ] = "auto"
     rounding: Annotated[
         str,
-        Setting("How weights are rounded; gptq and adaround to what changes outputs least.", ROUNDINGS),
-    ] = "nearest"
+        Setting(
+            "How weights are rounded; gptq (auto: where there is data) and adaround change outputs least.", ROUNDINGS
+        ),
+    ] = "auto"
     bias_correction: Annotated[bool, Setting("Take the mean error of rounded weights out of the biases.")] = True
     equalise: Annotated[
         str,

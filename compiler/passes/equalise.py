@@ -5,23 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from ..analysis.parity import compare
-from ..data import Data
-from ..executor import run_model
 from ..model.model import Model
+from ..quantization.asked import asked_formats
 from ..quantization.equalise import equalise
+from ..quantization.fidelity import logits_sqnr_db
 from ..quantization.plan import plan
-from ..verify import logits_name
+from ..target import no_progress
 from .base import Context, Note, PassResult
 from .quantize import Quantize
-
-JUDGED_SAMPLES = 64
 
 
 class Equalise:
     """Moves scale between neighbouring layers so that one scale per tensor suits every channel.
 
-    For devices with one weight scale per tensor, or where `options.extra["equalise"]` is true. The network computes
+    For devices with one weight scale per tensor, or where `Options.equalise` is "always". The network computes
     the same in floating point; whether it quantizes better is measured (SQNR of the logits on calibration samples),
     since ranges of activations may grow while those of weights shrink.
     """
@@ -33,15 +30,17 @@ class Equalise:
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Returns the equalised model where it quantizes better, otherwise the very same model."""
-        wanted = context.options.extra.get("equalise", not context.formats.per_channel)
-        if not (wanted and context.options.quantize and context.calibration):
+        options = context.options
+        formats = asked_formats(context.formats, options)
+        wanted = options.equalise == "always" or (options.equalise == "auto" and not formats.per_channel)
+        if not (wanted and options.quantize and context.calibration):
             return PassResult(model, False)
         candidate = model.clone()
-        pairs = equalise(candidate.graph, plan(candidate.graph, context.formats).linears)
+        pairs = equalise(candidate.graph, plan(candidate.graph, formats).linears)
         if not pairs:
             return PassResult(model, False, (Note("equalise-none", "No two layers can be equalised."),))
         data = context.calibration
-        before, after = (_sqnr_db(model, _quantized(each, context), data) for each in (model, candidate))
+        before, after = (logits_sqnr_db(model, _quantized(each, context), data) for each in (model, candidate))
         figures = f"{before:.1f} dB before, {after:.1f} dB after"
         if after <= before:
             return PassResult(model, False, (Note("equalise-rejected", f"Equalising does not help: {figures}."),))
@@ -49,15 +48,6 @@ class Equalise:
 
 
 def _quantized(model: Model, context: Context) -> Model:
-    return Quantize().run(model, replace(context, progress=lambda _what, _fraction: None)).model
-
-
-def _sqnr_db(reference: Model, candidate: Model, data: Data) -> float:
-    """Of the logits of both models, the worst of all outputs, on the first calibration samples."""
-    feeds = data.first(JUDGED_SAMPLES).inputs
-    found = []
-    for model in (reference, candidate):
-        names = [logits_name(model, str(value.name)) for value in model.graph.outputs]
-        values = run_model(model, feeds, list(dict.fromkeys(names)))
-        found.append([values[name] for name in names])
-    return min(compare(left, right).sqnr_db for left, right in zip(*found, strict=True))
+    """Rounded to the nearest, which shows what the ranges do and takes no time."""
+    options = replace(context.options, rounding="nearest", mixed_precision=None)
+    return Quantize().run(model, replace(context, options=options, progress=no_progress)).model

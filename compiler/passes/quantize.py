@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
-import onnx_ir as ir
 
-from ..analysis.ranges import collect
 from ..data import Data
 from ..errors import UsageError
-from ..integer.graph import QType
 from ..model.edit import infer_shapes
 from ..model.model import Model
-from ..quantization.calibrate import CLIPPING, Calibrated, calibrate
-from ..quantization.plan import Group, Plan, plan
-from ..quantization.preprocess import Affine, Folded, fold, trace
-from ..quantization.qdq import Stored, Writer
-from ..quantization.refine import Refined, refine
+from ..quantization.asked import asked_formats
+from ..quantization.calibrate import CLIPPING
+from ..quantization.fidelity import logits_sqnr_db
+from ..quantization.mixed import Assignment, assign_bits
+from ..quantization.plan import Plan, plan
+from ..quantization.qdq import Stored
+from ..quantization.quantizer import Quantized, Quantizer
+from ..quantization.refine import Refined
 from ..quantization.rounding import ROUNDINGS, Rounding, nearest
 from ..quantization.scales import check_formats
 from .affine_layers import affine_to_depthwise
@@ -27,14 +27,14 @@ from .base import Context, Note, PassResult
 
 RANDOM_SAMPLES = 32
 
-Array = npt.NDArray[Any]
-
 
 class Quantize:
     """Turns weights into int8 and activations into u8 or s8, as `Context.formats` says, calibrated on the data.
 
-    `Options.ranges` names the range method. Without data it raises UsageError (`needs-data`), unless
-    `options.extra["calibration_data"]` is "random": then the model is calibrated on normal noise, and a note says so.
+    `Options` says more: `ranges`, `rounding`, `bias_correction`, narrower `weight_bits` and `activation_bits`, `scales`
+    and `granularity`, and with `mixed_precision` the signal-to-noise ratio that decides the bits of each layer.
+    Without data it raises UsageError (`needs-data`), unless `options.extra["calibration_data"]` is "random": then the
+    model is calibrated on normal noise, and a note says so.
     """
 
     name: ClassVar[str] = "quantize"
@@ -44,113 +44,102 @@ class Quantize:
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Returns the QDQ model and one note per quantized layer, per refused operator and per clipped range."""
-        if not context.options.quantize:
+        options = context.options
+        if not options.quantize:
             return PassResult(model, False, (Note("quantize-off", "Quantization was switched off."),))
         if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph):
             return PassResult(model, False, (Note("already-quantized", "The model is quantized already."),))
         check_formats(context.formats)
+        formats = asked_formats(context.formats, options)
         notes: list[Note] = []
+        rounding = _rounding(options.rounding, with_data=context.calibration is not None)
         data = _data(model, context, notes)
-        result = model.clone(form="quantized")
-        if any(value.dtype is None or value.shape is None for node in result.graph for value in node.outputs):
-            infer_shapes(result)
+        prepared = model.clone()
+        if any(value.dtype is None or value.shape is None for node in prepared.graph for value in node.outputs):
+            infer_shapes(prepared)
         notes += [
             Note("affine-layer", "The per-channel scale and shift became a depthwise layer.", name)
-            for name in affine_to_depthwise(result.graph)
+            for name in affine_to_depthwise(prepared.graph)
         ]
-        rounding = _rounding(context.options.rounding)
-        original = result.clone()
-        planned = plan(result.graph, context.formats)
+        planned = plan(prepared.graph, formats)
         if not planned.groups:
             notes.append(Note("nothing-to-quantize", "The model has no operator with an integer form."))
             return PassResult(model, False, (*notes, *_refusals(planned)))
-        roots = [root for group in planned.groups for root in group.roots]
-        axes = {linear.inputs[0]: linear.input_axis for linear in planned.linears}
-        seen = collect(result, roots, data, means=axes, progress=context.progress)
-        method = context.options.ranges
-        chosen = [calibrate(group, seen.statistics, context.formats, method) for group in planned.groups]
-        means = {value: seen.means[str(value.name)] for value in axes}
-        outputs = {linear.node: str(linear.output.name) for linear in planned.linears}
-        stored = _write(result, planned, chosen, means, context, notes)
-        if rounding is not nearest:
-            refined = refine(
-                original, result, stored, outputs, data, rounding, seed=context.options.seed, progress=context.progress
-            )
-            notes += [_rounding_note(each, context.options.rounding) for each in refined]
-        return PassResult(result, True, (*notes, *_refusals(planned)))
+        quantizer = Quantizer(prepared, formats, data, options, context.progress)
+        if options.mixed_precision is None:
+            found = quantizer.attempt(rounding)
+        else:
+            assigned = _assign(quantizer, planned, rounding, options.mixed_precision)
+            notes += _mixed_notes(assigned, planned, options.mixed_precision)
+            found = quantizer.attempt(rounding, assigned.bits, assigned.floating)
+        return PassResult(found.model, True, (*notes, *_notes(found, rounding)))
 
 
-def _write(
-    model: Model,
-    planned: Plan,
-    chosen: list[Calibrated],
-    means: Mapping[ir.Value, Array],
-    context: Context,
-    notes: list[Note],
-) -> list[Stored]:
-    """Rewrites the graph of `model`; adds notes about layers and inputs."""
-    writer = Writer(model.graph, planned)
-    types: dict[ir.Value, QType] = {}
-    for group, calibrated in zip(planned.groups, chosen, strict=True):
-        folded = _fold_input(group, calibrated.type, context, notes)
-        type_ = calibrated.type if folded is None else folded[1].type
-        if calibrated.method in CLIPPING:
-            notes.append(Note("range-clipped", f"Range chosen by {calibrated.method}.", str(group.roots[0].name)))
-        for point in group.points:
-            whole = folded if folded is not None and point.value is group.roots[0] else None
-            types[writer.activation(point, type_, whole)] = type_
-    stored = []
-    for linear in planned.linears:
-        dequantized = linear.node.inputs[0]
-        assert dequantized is not None
-        stored.append(writer.weights(linear, types[dequantized], means[linear.inputs[0]], context.formats))
-        notes.append(_layer_note(stored[-1]))
-    writer.finish()
-    return stored
-
-
-def _rounding(name: str) -> Rounding:
+def _rounding(name: str, with_data: bool) -> Rounding | None:
+    """None: to the nearest, without looking at the data."""
+    if name == "auto":
+        return ROUNDINGS["gptq"] if with_data else None
     if name not in ROUNDINGS:
         raise UsageError(
             f"There is no rounding called '{name[:64]}'.",
             code="rounding-unknown",
-            hint=f"Roundings: {', '.join(ROUNDINGS)}.",
+            hint=f"Roundings: auto, {', '.join(ROUNDINGS)}.",
         )
-    return ROUNDINGS[name]
+    return None if ROUNDINGS[name] is nearest else ROUNDINGS[name]
 
 
-def _rounding_note(refined: Refined, name: str) -> Note:
-    figures = f"squared error of the outputs {refined.before:.2%} by rounding to the nearest, now {refined.after:.2%}"
-    return Note("rounded", f"Rounded by {name}: {figures}.", refined.where)
+def _assign(quantizer: Quantizer, planned: Plan, rounding: Rounding | None, bound_db: float) -> Assignment:
+    """The fewest bits of every layer that keep the bound on the calibration data."""
+
+    def measure(bits: Mapping[str, int], floating: tuple[str, ...], quick: bool) -> float:
+        attempt = trial.attempt(None if quick else rounding, bits, floating)
+        return logits_sqnr_db(quantizer.model, attempt.model, quantizer.data)
+
+    trial = replace(quantizer, progress=lambda _what, _fraction: None)
+    weights = {str(each.node.name): each.weight.const_value.size for each in planned.linears if each.weight.const_value}
+    return assign_bits(weights, measure, bound_db, quantizer.formats.weight_bits, quantizer.progress)
 
 
-def _fold_input(group: Group, type_: QType, context: Context, notes: list[Note]) -> tuple[Affine, Folded] | None:
-    """The arithmetic between a graph input and the group's only root, where the quantizer can take it over."""
-    if len(group.roots) != 1 or (affine := trace(group.roots[0])) is None:
-        return None
-    folded = fold(affine, type_, context.formats)
-    if folded is None:
+def _mixed_notes(assigned: Assignment, planned: Plan, bound_db: float) -> list[Note]:
+    figures = f"{assigned.sqnr_db:.1f} dB for {bound_db:g} dB asked"
+    if assigned.sqnr_db < bound_db:
+        hint = "Lower the bound, or look for what else stays in integers."
+        return [Note("mixed-precision-missed", f"Even all layers in floating point give {figures}.", hint=hint)]
+    narrow, floating = len(assigned.bits), len(assigned.floating)
+    text = f"Of {len(planned.linears)} layers, {narrow} narrowed and {floating} in floating point: {figures}."
+    return [Note("mixed-precision", text)]
+
+
+def _notes(found: Quantized, rounding: Rounding | None) -> list[Note]:
+    notes = [
+        Note("range-clipped", f"Range chosen by {calibrated.method}.", str(root.name))
+        for root, calibrated in found.chosen.items()
+        if calibrated.method in CLIPPING
+    ]
+    for value in found.kept_affine:
+        text = "The arithmetic on the model input stays in floating point."
         notes.append(
-            Note(
-                "preprocessing-float",
-                "The arithmetic on the model input stays in floating point.",
-                str(group.roots[0].name),
-                "Its offset is no whole number of quantization steps.",
-            )
+            Note("preprocessing-float", text, str(value.name), "Its offset is no whole number of quantization steps.")
         )
-        return None
-    return affine, folded
+    refined = {each.where: each for each in found.refined}
+    notes += [_layer_note(each, refined.get(str(each.linear.node.name)), rounding) for each in found.stored]
+    return [*notes, *_refusals(found.plan)]
 
 
-def _layer_note(stored: Stored) -> Note:
+def _layer_note(stored: Stored, refined: Refined | None, rounding: Rounding | None) -> Note:
     node, found, x = stored.linear.node, stored.found, stored.x
     per = "channel" if found.scale.size > 1 else "tensor"
-    raised = f"; {found.raised} scales raised to keep biases in int32" if found.raised else ""
-    return Note(
-        "quantized",
-        f"{node.op_type}: {stored.formats.weight_bits}-bit weights per {per}, input {x.dtype[0]}{x.bits}{raised}.",
-        str(node.name),
-    )
+    text = f"{node.op_type}: {stored.formats.weight_bits}-bit weights per {per}, input {x.dtype[0]}{x.bits}"
+    if found.raised:
+        text += f"; {found.raised} scales raised to keep biases in int32"
+    if rounding is not None and refined is not None:
+        name = rounding.__name__
+        text += (
+            f"; squared error of its outputs {refined.before:.1e} rounded to the nearest, {refined.after:.1e} by {name}"
+        )
+    elif rounding is not None:
+        text += "; rounded to the nearest, since it sums over too many inputs for anything better"
+    return Note("quantized", f"{text}.", str(node.name))
 
 
 def _refusals(planned: Plan) -> list[Note]:

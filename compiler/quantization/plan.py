@@ -56,7 +56,7 @@ class Plan:
 
 
 def plan(graph: ir.Graph, formats: Formats, floating: Collection[str] = ()) -> Plan:
-    """Plans the quantization of a float graph whose values have types and shapes. Nodes named in `floating` are left."""
+    """Plans the quantization of a float graph whose values have types and shapes. Nodes in `floating` stay."""
     return _Planner(graph, formats, floating).plan()
 
 

@@ -125,10 +125,10 @@ class Writer:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def weights(self, linear: Linear, x: QType, means: Array, formats: Formats) -> Stored:
+    def weights(self, linear: Linear, x: QType, means: Array | None, formats: Formats) -> Stored:
         """Replaces the weight and the bias of an operator by dequantized integers, rounded to the nearest.
 
-        x: type of its input; means: of the input's channels, by which the bias is corrected.
+        x: type of its input; means: of the input's channels, by which the bias is corrected unless it is None.
         """
         node, real_weight, real_bias = linear.node, weight(linear.weight), weight(linear.bias)
         assert real_weight is not None
@@ -138,7 +138,9 @@ class Writer:
             for name in ("alpha", "beta"):
                 node.attributes.pop(name, None)
         found = quantize_weights(real_weight, linear.axis, real_bias, x, formats)
-        shift = mean_shift(real_weight, linear.axis, found, means)
+        shift = np.zeros(real_weight.shape[linear.axis])
+        if means is not None:
+            shift = mean_shift(real_weight, linear.axis, found, means)
         if real_bias is not None or (shift.any() and node.op_type != "MatMul"):
             real_bias = np.zeros(shift.size) if real_bias is None else real_bias.reshape(-1)
             found = quantize_weights(real_weight, linear.axis, real_bias - shift, x, formats)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from ..data import Data
 from ..model.model import Model
-from ..pruning.layers import Layer
+from ..pruning.layers import MAX_INPUTS, Layer
 from ..pruning.least_squares import NormalEquations, solve_masked
 from ..pruning.sampling import normal_equations, pieces_of
 from ..pruning.stages import StagedRun
@@ -47,34 +47,40 @@ def refine(
     data: Data,
     rounding: Rounding,
     *,
+    correct: bool = True,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> list[Refined]:
     """Changes the integer weights and biases of `quantized` in place.
 
     `original` is the float model that it was made of, and `outputs` tells the name there of each operator's output, by
-    node of the quantized graph. At most MAX_SAMPLES samples are used, fewer where their activations are large.
+    node of the quantized graph. `correct`: weights and biases also make up for errors that are there already. Layers
+    that sum over more than MAX_INPUTS inputs keep their integers. At most MAX_SAMPLES samples are used, fewer where
+    their activations are large.
     """
     pieces = pieces_of([original, quantized], data, MAX_SAMPLES, seed)
     whole, rest = StagedRun(original, pieces), StagedRun(quantized, pieces)
     ends = {str(value.name): index for index, node in enumerate(original.graph) for value in node.outputs}
     places = {node: index for index, node in enumerate(quantized.graph)}
     found = []
-    for number, each in enumerate(sorted(stored, key=lambda each: places[each.linear.node])):
-        goal = outputs[each.linear.node]
-        progress("rounding weights", number / len(stored))
+    narrow = [each for each in stored if each.weight.size <= MAX_INPUTS * each.weight.shape[each.linear.axis]]
+    narrow.sort(key=lambda each: places[each.linear.node])
+    for number, each in enumerate(narrow):
+        goals = [outputs[later.linear.node] for later in narrow[number:]]
+        goal = goals[0]
+        progress("rounding weights", number / len(narrow))
         dequantizer = each.dequantized.producer()
         assert dequantizer is not None
         layer = _layer(each, places[dequantizer], goal)  # it must not run before its integers are final
         rest.run_until(layer.position, keep=[layer.inputs])
-        whole.run_until(max(ends[goal] + 1, whole.position), keep=[outputs[each.linear.node] for each in stored])
+        whole.run_until(max(ends[goal] + 1, whole.position), keep=goals)
         equations = normal_equations(
             layer,
             [values[layer.inputs] for values in rest.values],
             [values[goal] for values in whole.values],
             np.random.default_rng([seed, number]),
         )
-        found.append(_round_anew(each, layer, equations, rounding))
+        found.append(_round_anew(each, layer, equations, rounding, correct))
     return found
 
 
@@ -87,30 +93,31 @@ def _layer(stored: Stored, position: int, result: str) -> Layer:
     return Layer(position, node, str(x.name), result, stored.dequantized, None, groups, every, None)
 
 
-def _round_anew(stored: Stored, layer: Layer, equations: NormalEquations, rounding: Rounding) -> Refined:
-    axis, with_bias = stored.linear.axis, stored.bias is not None
+def _round_anew(stored: Stored, layer: Layer, equations: NormalEquations, rounding: Rounding, correct: bool) -> Refined:
+    axis, with_bias = stored.linear.axis, stored.bias is not None and correct
     start = layer.matrix(stored.weight)
     gram, cross = equations.centred() if with_bias else (equations.gram, equations.cross)
-    aim = _aim(start, gram, cross, _noise(stored, layer, equations, start), float(np.square(stored.found.scale).mean()))
+    aim = start
+    if correct:
+        noise, step = _noise(start, equations, with_bias), float(np.square(stored.found.scale).mean())
+        aim = _aim(start, gram, cross, noise, step)
     fit = Fit(
         rounding,
         gram / equations.rows,
         equations.sum_a / equations.rows,
-        (equations.sum_y / equations.rows).reshape(-1),
+        (equations.sum_y / equations.rows).reshape(-1) if with_bias else None,
     )
     weights = layer.unmatrix(aim, stored.weight.astype(np.float64))
-    result = stored.replaced(
-        quantize_weights(weights, axis, stored.bias, stored.x, stored.formats, fit)
-    )
+    result = stored.replaced(quantize_weights(weights, axis, stored.bias, stored.x, stored.formats, fit))
     errors = [_error(each, layer, equations) for each in (stored, result)]
     return Refined(str(stored.linear.node.name), *errors)
 
 
-def _noise(stored: Stored, layer: Layer, equations: NormalEquations, start: Floats) -> float:
+def _noise(start: Floats, equations: NormalEquations, with_bias: bool) -> float:
     """The variance of the outputs' error with the float weights: what quantized inputs alone do."""
     bias = equations.sum_y - np.einsum("gk,gkn->gn", equations.sum_a, start)
-    bias = bias / equations.rows if stored.bias is not None else np.zeros_like(bias)
-    return equations.error(start, bias) * equations.sum_yy / (equations.rows * bias.size)
+    bias = bias / equations.rows if with_bias else np.zeros_like(bias)
+    return float(equations.error(start, bias) * equations.sum_yy / (equations.rows * bias.size))
 
 
 def _aim(start: Floats, gram: Floats, cross: Floats, noise: float, step: float) -> Floats:
@@ -130,7 +137,7 @@ def _aim(start: Floats, gram: Floats, cross: Floats, noise: float, step: float) 
 def _error(stored: Stored, layer: Layer, equations: NormalEquations) -> float:
     """The relative squared error of the layer's outputs with its integers."""
     weights = layer.matrix(stored.found.real(stored.linear.axis))
-    bias = np.zeros(weights.shape[::2])
+    bias: Floats = np.zeros(weights.shape[::2])
     if stored.found.bias is not None:
         bias = (stored.found.bias * stored.found.bias_scale.astype(np.float64)).reshape(bias.shape)
     return equations.error(weights, bias)

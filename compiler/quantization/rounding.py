@@ -169,19 +169,20 @@ ROUNDINGS: Mapping[str, Rounding] = {"nearest": nearest, "gptq": gptq, "adaround
 class Fit:
     """What a layer does to real inputs, by which its weights are rounded. Rows are [groups * n, k].
 
-    hessian: E[x x'] of the inputs, [groups, k, k]; about their means where the layer has a bias, which then takes up
-    what the weights shift: bias = mean_out - weights * mean_in. mean_in: [groups, k]; mean_out: [groups * n].
+    hessian: E[x x'] of the inputs, [groups, k, k]; about their means where the bias takes up what the weights shift,
+    that is where `mean_out` [groups * n] is given: bias = mean_out - weights * mean_in [groups, k].
     """
 
     rounding: Rounding
     hessian: Floats
     mean_in: Floats
-    mean_out: Floats
+    mean_out: Floats | None
 
-    def bias(self, rows: Array) -> Floats:
-        """The bias at which the mean output is what it should be."""
-        shift = np.einsum("gnk,gk->gn", self.grouped(rows), self.mean_in).reshape(-1)
-        bias: Floats = self.mean_out - shift
+    def bias(self, rows: Array, before: Array) -> Floats:
+        """The bias at which the mean output is what it should be; the one it had where that is not asked."""
+        if self.mean_out is None:
+            return before
+        bias: Floats = self.mean_out - np.einsum("gnk,gk->gn", self.grouped(rows), self.mean_in).reshape(-1)
         return bias
 
     def grouped(self, rows: Array) -> Floats:

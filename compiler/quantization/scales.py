@@ -99,7 +99,7 @@ def quantize_weights(
     while True:
         integers = _round(rows / scale[:, None], qmax, fit)
         if fit is not None and bias is not None:
-            offset = fit.bias(integers * scale[:, None])
+            offset = fit.bias(integers * scale[:, None], offset)
         integer_bias = _integer_bias(offset, scale, x)
         over = (accumulator_bounds(integers, integer_bias, x) > INT32_MAX) | (np.abs(integer_bias) > MAX_BIAS)
         if not over.any():

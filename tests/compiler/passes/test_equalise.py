@@ -96,7 +96,7 @@ def test_dead_channels_and_grouped_convolutions_are_left_alone() -> None:
 def test_a_badly_scaled_net_is_rescued() -> None:
     net = scaled_net()
     model = net.model(net.output)  # type: ignore[attr-defined]
-    context = Context(PER_TENSOR, calibration=net.data(64))
+    context = Context(PER_TENSOR, Options(rounding="nearest"), net.data(64))
     result = Equalise().run(model, context)
     assert result.changed and [note.code for note in result.notes] == ["equalised"]
     reference = _outputs(model, net)
@@ -124,5 +124,5 @@ def test_it_runs_only_where_it_is_wanted() -> None:
     assert Equalise().run(model, Context(Formats(), calibration=data)).model is model
     assert Equalise().run(model, Context(PER_TENSOR)).model is model
     assert Equalise().run(model, Context(PER_TENSOR, Options(quantize=False), data)).model is model
-    asked = Equalise().run(model, Context(Formats(), Options(extra={"equalise": True}), data))
+    asked = Equalise().run(model, Context(Formats(), Options(equalise="always"), data))
     assert asked.notes and asked.notes[0].code.startswith("equalise")

@@ -90,6 +90,6 @@ def test_integer_softmax_has_its_own_scale() -> None:
 
 def test_unknown_methods_are_refused(normal: np.ndarray) -> None:
     with pytest.raises(UsageError) as caught:
-        _calibrate(normal, "entropy")
+        _calibrate(normal, "kurtosis")
     assert caught.value.code == "calibration-unknown"
     assert "minmax" in str(caught.value.hint)
