@@ -44,7 +44,7 @@ def score(metric: Metric, outputs: Array, labels: Array) -> float:
         LimitError: it takes too long (`metric-timeout`).
     """
     try:
-        value = float(metric(outputs, labels))
+        value = _number(metric(outputs, labels))
     except PrunusError:
         raise
     except Exception as error:  # the user's own function may raise anything
@@ -96,9 +96,16 @@ class Judge:
         return score(self.metric, outputs, np.zeros(len(outputs)) if self.labels is None else self.labels)
 
 
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"It gives {value!r:.60}, not a number.") from None
+
+
 def _place(error: Exception) -> str:
-    """The last line of code that an error passed."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """The last line of the user's code that an error passed."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
 
 
@@ -210,7 +217,7 @@ def _serve(spec: str, folder: Path) -> None:
     answer()
     for _line in sys.stdin:
         try:
-            answer(value=float(function(*(np.load(folder / f"{part}.npy") for part in ("outputs", "labels")))))
+            answer(value=_number(function(*(np.load(folder / f"{part}.npy") for part in ("outputs", "labels")))))
         except Exception as error:  # noqa: BLE001 (so may the function)
             answer("call", error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,11 @@ class PipelineResult:
     float_model: Model
     records: tuple[PassRecord, ...]
 
+    @property
+    def unreached(self) -> tuple[Mapping[str, Any], ...]:
+        """What passes could not do although it was asked for: {option, asked, reached, why}."""
+        return tuple(record.details["unreached"] for record in self.records if "unreached" in record.details)
+
 
 class Pipeline:
     """An ordered list of passes; `Pipeline.default(skip=...)` is the table `PASSES`."""
@@ -57,8 +63,11 @@ class Pipeline:
         names = [each.name for each in PASSES]
         for name in (*skip, *([last] if last else [])):
             if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
                 raise UsageError(
-                    f"There is no pass called '{name[:64]}'.", code="unknown-pass", hint=f"Passes: {', '.join(names)}."
+                    f"There is no pass called '{name[:64]}'.",
+                    code="unknown-pass",
+                    hint=f"Did you mean {near[0]}?" if near else "`prunus passes` lists them.",
                 )
         end = names.index(last) + 1 if last else len(names)
         return cls([each() for each in PASSES[:end] if each.name not in skip])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.options import Coding, Common, Contract, Job, Options, Pruning, Quantization, Score
+from ..config.setting import flag
 from ..config.settings import Settings
 from ..errors import BudgetError
 from ..training.tuning import Tuning
@@ -144,6 +146,17 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
             progress=progress,
         )
         result = Pipeline.default(last=last).run(loaded, context)
+    for each in result.unreached:
+        most = math.floor(100 * each["reached"]) / 100
+        raise BudgetError(
+            "The model cannot be pruned as far; nothing was written.",
+            code="sparsity-not-reached",
+            where=str(job.model),
+            why=each["why"],
+            hint=f"Ask for {flag(each['option'])} {most:g} or less."
+            if most
+            else "`prunus inspect` shows the channels.",
+        )
     save(result.model, out)
     before, after = workload(loaded), workload(result.model)
     summary = {

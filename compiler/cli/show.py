@@ -37,7 +37,7 @@ def print_error(error: PrunusError, as_json: bool) -> None:
     if as_json:
         print_json(error.as_dict())
         return
-    console.print(f"[bold red]Error:[/] {printable(error.what, 400)} [dim]({error.code})[/]")
+    console.print(f"[bold red]Error:[/] {printable(error.what, 400)} [dim]({error.code})[/]", soft_wrap=True)
     for label, text in (("where", error.where), ("why", error.why), ("do", error.hint)):
         if text:
             lines = [printable(line, 300) for line in text.splitlines()[:12]]

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from ..config.options import Options
+from ..config.setting import flag
 from ..data import Data
 from ..metric import Metric
 from ..model.model import Model
 from ..target import Device, Formats, Progress, Target, no_progress
 
-__all__ = ["Context", "Note", "Options", "Pass", "PassResult"]
+__all__ = ["Context", "Note", "Options", "Pass", "PassResult", "unreached"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class PassResult:
     changed: bool
     notes: tuple[Note, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)  # figures for the report, ready for JSON
+
+
+def unreached(option: str, asked: float, reached: float) -> dict[str, Any]:
+    """The details of a pass that could not do as much as the option asks, which the verdict is told."""
+    why = f"{flag(option)} asks for {100 * asked:.1f} % fewer MACs; at most {100 * reached:.1f} % can go"
+    return {"unreached": {"option": option, "asked": asked, "reached": reached, "why": why}}
 
 
 @dataclass(frozen=True)

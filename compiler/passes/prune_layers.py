@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from ..model.model import Model
 from ..pruning.blocks import Shortened, shorten
-from .base import Context, Note, PassResult
+from .base import Context, Note, PassResult, unreached
+from .loss_notes import loss_notes
 
 
 class PruneLayers:
@@ -38,7 +39,11 @@ class PruneLayers:
             seed=options.seed,
         )
         notes = [Note("block-removed", f"{block.macs} MACs.", block.end) for block in found.blocks]
-        return PassResult(found.model, bool(found.blocks), (*notes, removed_note(found, options.layer_sparsity)))
+        notes += loss_notes(options.layer_criterion, context.calibration)
+        notes.append(removed_note(found, options.layer_sparsity))
+        saved = 1 - found.macs_after / max(found.macs_before, 1)
+        details = {} if found.met else unreached("layer_sparsity", options.layer_sparsity, saved)
+        return PassResult(found.model, bool(found.blocks), tuple(notes), details)
 
 
 def removed_note(found: Shortened, target: float) -> Note:

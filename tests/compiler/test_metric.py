@@ -77,7 +77,7 @@ def test_it_runs_elsewhere_and_keeps_its_state(module: Path) -> None:
         ("raises", "metric-failed", "mine.py, line 26", "KeyError: 'missing'"),
         ("dies", "metric-failed", "mine:dies", "signal SIGSEGV"),
         ("leaves", "metric-failed", "mine:leaves", "exit status 3"),
-        ("nothing", "metric-failed", "metric.py", "TypeError"),
+        ("nothing", "metric-failed", "", "It gives None, not a number."),
         ("not_a_number", "metric-not-finite", "", "nan on 4 samples"),
     ],
 )
@@ -99,7 +99,7 @@ def test_what_cannot_be_imported_is_refused_at_once(module: Path, spec: str) -> 
 @pytest.mark.parametrize("name", ["hangs", "spins"])
 def test_one_that_hangs_is_stopped(module: Path, name: str) -> None:
     metric = IsolatedMetric(f"mine:{name}", 60)
-    metric.timeout_s = 0.5
+    metric.timeout_s = 2
     start = time.monotonic()
     with pytest.raises(LimitError) as caught:
         score(metric, OUTPUTS, LABELS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,17 @@ def test_the_command_line_comes_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "prunus.toml"
     file.write_text('data = "samples.npz"\nseed = 3\n[pruning]\nsparsity = 0.5\ncriterion = "l1"\n')
     settings = merged(file, {"sparsity": 0.25, "criterion": None, "skip_pass": []})
-    assert settings.options == Options(sparsity=0.25, criterion="l1", seed=3)
+    assert replace(settings.options, training=Tuning()) == Options(
+        sparsity=0.25, criterion="l1", seed=3, training=Tuning()
+    )
     assert settings.job.data == tmp_path / "samples.npz"
     assert settings.job.skip_pass == ()
 
 
 def test_epochs_switch_training_on() -> None:
-    assert merged(None, {"batch": 8}).options.training is None
-    assert merged(None, {"epochs": 0}).options.training is None
+    assert merged(None, {"batch": 8, "qat_epochs": 2}).options.training == Tuning(epochs=0, batch=8)
+    with pytest.raises(UsageError):
+        merged(None, {"epochs": 0})
     assert merged(None, {"epochs": 2, "batch": 8, "seed": 5}).options.training == Tuning(epochs=2, batch=8, seed=5)
 
 
