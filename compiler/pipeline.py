@@ -110,10 +110,13 @@ class Pipeline:
 
 
 def part(progress: Progress, start: float, end: float) -> Progress:
-    """Maps a stage's own 0..1 into its part of the whole."""
+    """Maps a stage's own 0..1 into its part of the whole. A stage whose steps each begin anew does not go back."""
+    reached = start
 
     def report(what: str, fraction: float) -> None:
-        progress(what, start + (end - start) * fraction)
+        nonlocal reached
+        reached = max(reached, start + (end - start) * fraction)
+        progress(what, reached)
 
     return report
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True, highlight=False)
 output = Console(highlight=False)
+_SPEED_S = 600.0  # of the past, from which the time that is left is told; stages differ in speed
 
 
 def printable(text: str, limit: int = 80) -> str:
@@ -46,11 +47,18 @@ def print_error(error: PrunusError, as_json: bool) -> None:
 
 @contextmanager
 def progress_bar(enabled: bool = True) -> Iterator[Progress]:
-    """A progress bar on standard error that appears only on a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    """A progress bar on standard error, with the time that is left; it appears only on a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
+    )
+    shown = enabled and console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown, speed_estimate_period=_SPEED_S) as bar:
         task = bar.add_task("Starting", total=1.0)
         yield lambda what, done: bar.update(task, description=escape(what), completed=done)
 
