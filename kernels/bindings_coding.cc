@@ -3,6 +3,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <cstring>
 #include <exception>
 #include <functional>
 
@@ -27,7 +28,7 @@ size_t decompress(void *context, void *out, size_t out_bytes, const void *in, si
   nb::gil_scoped_acquire acquire;
   try {
     nb::bytes content = zstd->call(nb::bytes(in, in_bytes), out_bytes);
-    if (content.size() == out_bytes) std::copy_n(static_cast<const char *>(content.data()), out_bytes, static_cast<char *>(out));
+    if (content.size() == out_bytes) std::memcpy(out, content.data(), out_bytes);
     return content.size();
   } catch (...) {
     zstd->raised = std::current_exception();
@@ -42,7 +43,8 @@ void expect_ok(prunus_status status, const char *why) {
 nb::bytes unpack_model(nb::bytes packed, const std::optional<Decompress> &zstd, uint64_t limit_bytes) {
   uint64_t model_bytes = 0;
   const char *why = "";
-  expect_ok(prunus_model_bytes(packed.data(), packed.size(), &model_bytes, &why), why);
+  prunus_status status = prunus_model_bytes(packed.data(), packed.size(), &model_bytes, &why);
+  expect_ok(status, why);
   if (model_bytes > limit_bytes)
     throw KernelError("unpack_model: E_FILE: The model has " + std::to_string(model_bytes) + " bytes; the limit is " +
                       std::to_string(limit_bytes) + ".");
@@ -50,10 +52,10 @@ nb::bytes unpack_model(nb::bytes packed, const std::optional<Decompress> &zstd, 
   if (!model.is_valid()) throw nb::python_error();
   char *out = PyBytes_AsString(model.ptr());
   Zstd given{zstd ? *zstd : Decompress(), nullptr};
-  prunus_status status;
   {
     nb::gil_scoped_release release;
-    status = prunus_model_unpack(packed.data(), packed.size(), zstd ? decompress : nullptr, &given, out, model_bytes, &why);
+    status = prunus_model_unpack(packed.data(), packed.size(), zstd ? decompress : nullptr, &given, out, model_bytes,
+                                 &why);
   }
   if (given.raised) std::rethrow_exception(given.raised);
   expect_ok(status, why);

@@ -234,7 +234,7 @@ class Coding:
         int | None,
         Setting(
             "Let the weights of a layer share 2^BITS values (k-means). Loses accuracy; makes model.prz smaller.",
-            at_least=1,
+            at_least=2,
             at_most=8,
             example=4,
         ),

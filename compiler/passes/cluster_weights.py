@@ -27,7 +27,7 @@ class ClusterWeights:
     stay. The step loses accuracy and is therefore only taken when asked for; a note per layer says how much.
 
     Raises:
-        UsageError: the number of bits is not from 1 to 8 (code `bad-cluster`).
+        UsageError: the number of bits is not from 2 to 8 (code `bad-cluster`).
     """
 
     name: ClassVar[str] = "cluster_weights"
@@ -39,11 +39,11 @@ class ClusterWeights:
         bits = context.options.cluster
         if bits is None:
             return PassResult(model, False)
-        if not 1 <= bits <= 8:
+        if not 2 <= bits <= 8:
             raise UsageError(
                 f"Weights cannot share values by {bits} bits.",
                 code="bad-cluster",
-                hint="Give a number from 1 (two values per layer) to 8.",
+                hint="Give a number from 2 (four values per layer) to 8.",
             )
         result = model.clone()
         done: dict[ir.Value, Note | None] = {}

@@ -67,8 +67,7 @@ def test_what_is_not_packed_is_refused(model, tmp_path):
 
 def test_a_damaged_file_leaves_nothing_behind(model, tmp_path):
     packed = tmp_path / "small.prz"
-    prunus("pack", model, "--out", packed)
-    packed.write_bytes(packed.read_bytes()[:-9])
+    packed.write_bytes(pack(model.read_bytes())[:-9])
     for command in ("unpack", "prune"):
         result = prunus(command, packed, "--out", tmp_path / "back.onnx")
         assert result.returncode == InvalidModelError.exit_code and "prz-truncated" in result.stderr
