@@ -104,6 +104,11 @@ def shorten(
     return Shortened(result, tuple(chosen), before, after, met, error, refitted)
 
 
+def remove_blocks(model: Model, blocks: Sequence[Block], data: Data, seed: int = 0) -> Model:
+    """The model without exactly these blocks, what follows refitted for what it gave before."""
+    return _refitted(with_shapes(model), blocks, data, seed)[0] if blocks else model
+
+
 def _saved(chosen: Sequence[Block]) -> int:
     """The MACs that go with the chosen blocks; one inside of another is not counted twice."""
     return sum(block.macs for block in chosen if not any(block.operators < other.operators for other in chosen))

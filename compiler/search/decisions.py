@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Point = tuple[int, ...]  # per decision the number of the option taken
 Costs = Callable[[Sequence[Point]], Floats]  # [points, keys]
 MAX_OPTIONS = 12  # of one decision
-MAX_ASKED = 32  # widths of one group whose costs are asked
+MAX_ASKED = 24  # widths of one group whose costs are asked
 _STEP = 1e-6  # relative; a smaller saving is none
 
 

@@ -11,7 +11,7 @@ samples. The later, complete reconstruction goes through the layers in order and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..data import Data
 from ..executor import Session
 from ..model.edit import weight
 from ..model.model import Model
-from ..pruning.layers import Layer, consumer_layers
+from ..pruning.layers import Layer, consumer_layers, product_layers
 from ..pruning.least_squares import RIDGE, NormalEquations
 from ..pruning.masked import MaskedModel
 from ..pruning.prove import compared_values
@@ -54,53 +54,66 @@ class RefitLoss:
         scores: Floats,
         data: Data,
         *,
+        reference: Model | None = None,
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> None:
+        """`reference` gives the outputs to keep, where that is another network than `model` itself."""
         model = with_shapes(model)
         self._channels, self.scores = channels, scores
         self.fitted_on, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
         readers = consumer_layers(model, channels)
         self._readers = _readers(model, channels, readers, self.fitted_on, seed, progress)
         outputs = list(compared_values(model))
-        self._session = Session(_with_inputs(model, self._readers), outputs, optimise=False)
-        self._outputs, self._original = (
-            outputs,
-            {key: value for each in self._readers for key, value in each.original.items()},
-        )
+        self._weights = _weights(model, self._readers)
+        self._session = Session(_with_inputs(model, self._weights), outputs, optimise=False)
+        self._outputs = outputs
         chosen, piece = choose([model], held_out, MEASURE_SAMPLES, seed)
         self._feeds, self._piece = chosen, piece
-        self._whole = self._run({})
+        self._whole = self._outputs_of(model if reference is None else with_shapes(reference))
         self._classes = len(outputs) > len(model.graph.outputs) or _are_classes(chosen.labels, self._whole[-1])
-        self._known: dict[Widths, float] = {}
+        self._known: dict[tuple[Widths, int | None], float] = {}
         self._untold = _untold(channels, self._readers)
         self._masked = MaskedModel(model, channels) if self._untold.any() else None
 
-    def __call__(self, widths: Widths) -> float:
-        """The loss with these widths, all groups together."""
-        if widths not in self._known:
+    def __call__(self, widths: Widths, weight_bits: int | None = None) -> float:
+        """The loss with these widths, all groups together; with `weight_bits`, all weights rounded to so many."""
+        if (widths, weight_bits) not in self._known:
             removed = removal(self._channels, widths, self.scores)
             changed: dict[str, Array] = {}
             for reader in self._readers:
                 changed |= reader.refitted(removed)
-            loss = divergence(self._whole, self._run(changed), self._classes)
+            loss = divergence(self._whole, self._run(changed, weight_bits), self._classes)
             if self._masked is not None and (removed & self._untold).any():
                 found = self._masked.run(self._feeds, self._piece, removed & self._untold)
                 loss += divergence(self._whole, found, self._classes)
-            self._known[widths] = max(loss, 0.0)
-        return self._known[widths]
+            self._known[widths, weight_bits] = max(loss, 0.0)
+        return self._known[widths, weight_bits]
 
     def of(self, model: Model) -> float:
         """The loss of another network with the same inputs and outputs, on the same samples."""
+        return max(divergence(self._whole, self._outputs_of(model), self._classes), 0.0)
+
+    def _outputs_of(self, model: Model) -> list[Array]:
         session = Session(model, self._outputs, optimise=False)
         parts = [session.run(feeds, batch=PIECE) for feeds in self._feeds.batches(self._piece)]
-        found = [np.concatenate([part[name] for part in parts]) for name in self._outputs]
-        return max(divergence(self._whole, found, self._classes), 0.0)
+        return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
 
-    def _run(self, changed: Mapping[str, Array]) -> list[Array]:
-        weights = {**self._original, **changed}
+    def _run(self, changed: Mapping[str, Array], weight_bits: int | None) -> list[Array]:
+        weights = {name: changed.get(name, data) for name, (data, _) in self._weights.items()}
+        if weight_bits is not None:
+            for name, (_, layer) in self._weights.items():
+                weights[name] = weights[name] if layer is None else rounded(layer, weights[name], weight_bits)
         parts = [self._session.run(feeds, batch=PIECE, whole=weights) for feeds in self._feeds.batches(self._piece)]
         return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
+
+
+def rounded(layer: Layer, data: Array, bits: int) -> Array:
+    """A weight on the grid of so many bits: symmetric, one scale per output channel."""
+    matrix = layer.matrix(data)
+    scale = np.abs(matrix).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    scale = np.where(scale > 0, scale, 1.0)
+    return layer.unmatrix(np.rint(matrix / scale) * scale, data)
 
 
 def divergence(whole: list[Array], found: list[Array], classes: bool) -> float:
@@ -211,14 +224,26 @@ def _reader(layer: Layer, equations: NormalEquations, channels: Channels) -> _Re
     )
 
 
-def _with_inputs(model: Model, readers: list[_Reader]) -> Model:
-    """A copy whose refitted weights and biases are inputs."""
-    result = model.clone()
+def _weights(model: Model, readers: list[_Reader]) -> dict[str, tuple[Array, Layer | None]]:
+    """What the session takes as inputs: weights with the layers that they belong to, and biases of readers."""
+    found: dict[str, tuple[Array, Layer | None]] = {}
+    for layer in product_layers(model)[0]:
+        data = weight(layer.weight)
+        assert data is not None  # an initializer
+        found[layer.weight.name or ""] = data, layer
     for reader in readers:
-        for name in reader.original:
-            value = result.graph.initializers.pop(name)
-            value.const_value = None
-            result.graph.inputs.append(value)
+        for name, data in reader.original.items():
+            found.setdefault(name, (data, reader.layer if name == reader.layer.weight.name else None))
+    return found
+
+
+def _with_inputs(model: Model, names: Iterable[str]) -> Model:
+    """A copy with these initializers as inputs."""
+    result = model.clone()
+    for name in names:
+        value = result.graph.initializers.pop(name)
+        value.const_value = None
+        result.graph.inputs.append(value)
     return result
 
 

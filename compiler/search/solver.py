@@ -20,6 +20,7 @@ from .knapsack import choose_options
 Floats = npt.NDArray[np.float64]
 ROUNDS = 4
 IMPROVED = 2  # points that exchanges start from
+ALLOWANCE = 500  # new points costed for one answer before no further improvement is tried
 KICKS, KICKED = 8, 3  # restarts, and decisions that each of them changes
 REACH = 3  # options that one exchange moves at most
 FEW = 12  # decisions, up to which exchanges of three are tried
@@ -43,7 +44,8 @@ class Solver:
 
     def __init__(self, decisions: Sequence[Decision], costs: Costs) -> None:
         self.decisions = tuple(decisions)
-        self.costs = costs
+        self._ask, self._known = costs, dict[Point, Floats]()
+        self._enough = 0
         self._losses = [np.array(decision.losses, dtype=np.float64) for decision in decisions]
 
     @property
@@ -59,11 +61,18 @@ class Solver:
         """[keys]."""
         return np.asarray(self.costs([point])[0])
 
+    def costs(self, points: Sequence[Point]) -> Floats:
+        """[points, keys]; every point is asked once."""
+        new = [point for point in dict.fromkeys(points) if point not in self._known]
+        self._known |= zip(new, self._ask(new), strict=True) if new else ()
+        return np.stack([self._known[point] for point in points])
+
     def solve(self, limits: Floats, starts: Sequence[Point] = (), kicks: int = KICKS) -> Point | None:
         """The point of least loss whose costs keep the limits; None when none was found that does.
 
         `starts` are further points to improve from; `kicks` how often to start anew near the best one.
         """
+        self._enough = len(self._known) + ALLOWANCE
         answers = dict.fromkeys((*starts, *self._rounds(limits)))
         repaired = [self._repair(point, limits) for point in answers]
         fitting = {point for point in repaired if point is not None}
@@ -79,6 +88,8 @@ class Solver:
         """Iterated local search: some decisions at random, then repair and exchanges, from the best point so far."""
         rng = np.random.default_rng(0)
         for _ in range(kicks):
+            if len(self._known) > self._enough:
+                break
             point = best
             for number in rng.choice(len(point), min(KICKED, len(point)), replace=False).tolist():
                 point = _moved(point, number, int(rng.integers(len(self.decisions[number].options))))
@@ -154,11 +165,12 @@ class Solver:
 
     def _exchange(self, point: Point, limits: Floats) -> Point:
         """The best move of one or two decisions, again and again while it loses less and keeps the limits."""
-        while True:
+        while len(self._known) <= self._enough:
             better = self._better(point, limits)
             if better is None:
-                return point
+                break
             point = better
+        return point
 
     def _better(self, point: Point, limits: Floats) -> Point | None:
         """The least loss among the moves that keep the limits; None where no move loses less than the point itself.
