@@ -56,7 +56,8 @@ def _labels(data: Data, method: str) -> npt.NDArray[Any]:
 
 
 def _bad_labels(why: str) -> UsageError:
-    return UsageError("The labels do not fit the model's output.", code="bad-labels", why=why)
+    hint = "Give the numbers of the classes from 0 on, or select by k-center or dedup."
+    return UsageError("The labels do not fit the model's output.", code="bad-labels", why=why, hint=hint)
 
 
 def _softmax(logits: Floats) -> Floats:

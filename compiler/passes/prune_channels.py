@@ -19,16 +19,18 @@ from ..pruning.schedules import Plan, Stepwise, held_out, prune_stepwise
 from ..pruning.scoring.batch_norm import known_scales
 from ..pruning.select import Selection, select
 from ..pruning.structures import ChannelStructure
-from .base import Context, Note, PassResult
+from .base import Context, Note, PassResult, unreached
 from .contract import as_compiled
+from .loss_notes import loss_notes
 
 MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above this is a fault and no rounding
 
 _UNFIT = {
-    "shared-weight": "Its weight or bias is shared with another operator.",
+    "shared-weight": "Its weight or bias is shared with an operator that uses it in another way.",
     "not-finite": "Its activations on the data are not finite.",
     "too-wide": "Each output sums over too many inputs.",
-    "unsupported-form": "Only Conv, Gemm and MatMul with a constant weight are refitted.",
+    "unsupported-form": "Only layers that are products with a constant weight as it stands are refitted.",
+    "no-gain": "Refitting did not bring its output closer to the original's.",
 }
 
 
@@ -72,9 +74,10 @@ class PruneChannels:
             data=context.calibration,
             scope=options.scope,
         )
-        notes = [*pinned_notes(channels), *folded_notes(model, channels, context), saved_note(chosen, options.sparsity)]
+        notes = [*pinned_notes(channels), *basis_notes(model, channels, context), saved_note(chosen, options.sparsity)]
+        details = {} if chosen.met else unreached("sparsity", options.sparsity, chosen.fraction)
         if not chosen.removed.any():
-            return PassResult(model, False, tuple(notes))
+            return PassResult(model, False, tuple(notes), details)
         pruned = cut(model, channels, chosen.removed)
         notes.append(proof_note(model, channels, chosen, pruned, options.seed))
         if options.reconstruct and context.calibration is not None:
@@ -91,7 +94,7 @@ class PruneChannels:
             notes += fit_notes(refitted)
         else:
             notes.append(not_refitted_note(options.reconstruct))
-        return PassResult(pruned, True, tuple(notes))
+        return PassResult(pruned, True, tuple(notes), details)
 
 
 def prune_iteratively(model: Model, context: Context) -> PassResult:
@@ -126,11 +129,13 @@ def prune_iteratively(model: Model, context: Context) -> PassResult:
         progress=context.progress,
     )
     channels = channel_groups(model)
-    notes = (*pinned_notes(channels), *folded_notes(model, channels, context), steps_note(found, plan, len(hidden)))
+    notes = (*pinned_notes(channels), *basis_notes(model, channels, context), steps_note(found, plan, len(hidden)))
+    left = found.halted == "nothing-left"
+    details = unreached("sparsity", options.sparsity, found.fraction) if left else {}
     if not found.removed.any():
-        return PassResult(model, False, notes)
+        return PassResult(model, False, notes, details)
     check_proof(found.proof_error, ())
-    return PassResult(found.model, True, notes)
+    return PassResult(found.model, True, notes, details)
 
 
 def steps_note(found: Stepwise, plan: Plan, samples: int) -> Note:
@@ -143,14 +148,16 @@ def steps_note(found: Stepwise, plan: Plan, samples: int) -> Note:
     )
     if found.halted == "target-met":
         return Note("channels-removed", text)
-    why = "One more step would break it." if found.halted == "contract" else "No more channels can go."
-    return Note("sparsity-not-reached", f"{text} {100 * plan.fraction:.1f} % were asked for. {why}")
+    text += f" {100 * plan.fraction:.1f} % were asked for."
+    if found.halted == "contract":
+        return Note("halted-by-contract", f"{text} One more step would cost too much.")
+    return Note("sparsity-not-reached", f"{text} No more channels can go.")
 
 
-def folded_notes(model: Model, channels: Channels, context: Context) -> list[Note]:
-    """For the criterion `bn`: that it had to recover scales, and from what."""
+def basis_notes(model: Model, channels: Channels, context: Context) -> list[Note]:
+    """For gradients: which loss they are of. For the criterion `bn`: that it had to recover scales, and from what."""
     if context.options.criterion != "bn":
-        return []
+        return loss_notes(context.options.criterion, context.calibration)
     known = known_scales(model, channels)
     folded = sum(int(np.isnan(known[group.units]).sum()) for group in channels.prunable)
     if not folded:

@@ -10,6 +10,7 @@ from ..pruning.patterns import Pattern, parse_pattern
 from ..pruning.sparsify import Sparsified, sparsify
 from ..target import Formats
 from .base import Context, Note, PassResult
+from .loss_notes import loss_notes
 
 _UNFIT = {
     "too-small": "The layer has too few channels for the pattern.",
@@ -56,7 +57,8 @@ class PruneWeights:
             seed=options.seed,
             progress=context.progress,
         )
-        notes = [zeroed_note(done, pattern), *pays_notes(pattern, context.formats), *fit_notes(done)]
+        notes = loss_notes(options.weight_criterion, context.calibration)
+        notes += [zeroed_note(done, pattern), *pays_notes(pattern, context.formats), *fit_notes(done)]
         return PassResult(done.model, done.zeroed > 0, tuple(notes))
 
 

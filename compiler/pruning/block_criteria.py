@@ -32,7 +32,7 @@ from .residual import Block, without_blocks
 from .sampling import PIECE, choose
 from .scoring.base import needed
 from .scoring.gradients import SAMPLES as GRADIENT_SAMPLES
-from .scoring.gradients import first_order, second_order
+from .scoring.gradients import enough, first_order, second_order
 from .scoring.observe import batch_axis
 from .scoring.sensitivity import damage
 
@@ -42,7 +42,7 @@ SAMPLES = 128
 
 
 def _influence(model: Model, blocks: Sequence[Block], data: Data | None, seed: int) -> list[float]:
-    chosen, piece = choose([model], needed(data, "influence"), SAMPLES, seed)
+    chosen, piece = choose([model], needed(data, "influence", instead="magnitude"), SAMPLES, seed)
     ends = {key(node): node for node in model.graph}
     pairs = [(ends[block.end].inputs[1 - block.branch], block.end) for block in blocks]
     names = [(value.name or "" if value is not None else "", end) for value, end in pairs]
@@ -66,7 +66,7 @@ def _cosines(one: Array, other: Array) -> npt.NDArray[np.float64]:
 
 
 def _sensitivity(model: Model, blocks: Sequence[Block], data: Data | None, seed: int) -> list[float]:
-    chosen, _ = choose([model], needed(data, "sensitivity"), SAMPLES, seed)
+    chosen, _ = choose([model], needed(data, "sensitivity", instead="magnitude"), SAMPLES, seed)
 
     def outputs(network: Model) -> list[Array]:
         names = list(compared_values(network))
@@ -82,12 +82,12 @@ def _chance(model: Model, blocks: Sequence[Block], data: Data | None, seed: int)
 
 
 def _taylor(model: Model, blocks: Sequence[Block], data: Data | None, seed: int) -> list[float]:
-    gradients, piece = _branch_gradients(model, blocks, needed(data, "taylor"), seed)
+    gradients, piece = _branch_gradients(model, blocks, enough(data, "taylor", "magnitude"), seed)
     return [float(score) for score in first_order(gradients, piece)]
 
 
 def _optimal_brain_damage(model: Model, blocks: Sequence[Block], data: Data | None, seed: int) -> list[float]:
-    gradients, _ = _branch_gradients(model, blocks, needed(data, "obd"), seed)
+    gradients, _ = _branch_gradients(model, blocks, enough(data, "obd", "magnitude"), seed)
     return [float(score) for score in second_order(gradients)]
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..analysis.channels import Channels
+from ..analysis.channels import REASONS, Channels
 from ..analysis.channels.groups import CountPatch, IndexPatch, Mask, Patch, ShapePatch, SlicePatch, SplitPatch, kept
 from ..analysis.channels.trace import key
-from ..errors import PrunusError
+from ..errors import UsageError
 from ..model.edit import fresh_name, infer_shapes, make_initializer, replace_initializer, set_weight, weight
 from ..model.model import Model
 
@@ -24,9 +24,9 @@ def cut(model: Model, channels: Channels, removed: Mask) -> Model:
     Shapes are inferred anew. The names of the values stay what they were.
 
     Raises:
-        PrunusError: the removal contains a pinned unit (code `pinned-channel`) or empties a group (`empty-group`).
+        UsageError: the removal contains a pinned unit (code `pinned-channel`) or empties a group (`empty-group`).
     """
-    _check(channels, removed)
+    _check(model, channels, removed)
     result = model.clone()
     initializers = result.graph.initializers
     for (name, axis), units in channels.units.items():
@@ -40,21 +40,24 @@ def cut(model: Model, channels: Channels, removed: Mask) -> Model:
     return result
 
 
-def _check(channels: Channels, removed: Mask) -> None:
+def _check(model: Model, channels: Channels, removed: Mask) -> None:
     for group in channels.groups:
         gone = int(removed[group.units].sum())
         if gone and group.pinned_because is not None:
-            raise PrunusError(
+            raise UsageError(
                 "A pinned channel cannot be removed.",
                 code="pinned-channel",
-                where=group.pinned_because.where,
-                why=group.pinned_because.code,
+                where=model.original(group.pinned_because.where),
+                why=REASONS[group.pinned_because.code].text,
+                hint=REASONS[group.pinned_because.code].hint or "Only units of `channels.prunable` can go.",
             )
         if gone == group.size:
-            raise PrunusError(
-                "A removal must leave at least one channel of every group.",
+            raise UsageError(
+                f"All {group.size} channels of a group were asked to go.",
                 code="empty-group",
-                where=group.members[0].initializer,
+                where=model.original(group.members[0].initializer),
+                why="A layer without channels computes nothing.",
+                hint="Leave at least one. Whole layers go with prune_layers (--layer-sparsity).",
             )
 
 

@@ -29,6 +29,8 @@ from ..errors import UsageError
 from ..model.model import Model
 from .least_squares import RIDGE, NormalEquations
 from .sampling import choose, fixed_batch
+from .scoring.base import needed
+from .scoring.gradients import enough
 
 Floats = npt.NDArray[np.float64]
 AUTO = "auto"
@@ -115,11 +117,8 @@ def resolve(criterion: str, data: Data | None) -> str:
             hint=f"Criteria: {', '.join((AUTO, *CRITERIA))}.",
         )
     if data is None and CRITERIA[criterion].needs_data:
-        raise UsageError(
-            f"The pruning criterion '{criterion}' looks at activations: it needs data.",
-            code="needs-data",
-            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the criterion magnitude.",
-        )
+        looks_at = "activations" if CRITERIA[criterion].gradients == "none" else "gradients"
+        needed(data, criterion, looks_at, "magnitude")
     return criterion
 
 
@@ -129,6 +128,7 @@ def mean_square_gradients(
     """The mean squares of the gradients of these weights that a criterion asks for, by name; none for most criteria.
 
     Raises:
+        UsageError: there are too few samples (code `too-few-samples`), or labels do not fit (`bad-labels`).
         ToolError: torch is not installed (code `missing-extra`).
         UnsupportedError: an operator has no gradient.
     """
@@ -137,7 +137,7 @@ def mean_square_gradients(
         return {}
     from ..training import squared_gradients  # torch is an extra
 
-    chosen, piece = choose([model], data, GRADIENT_SAMPLES, seed)
+    chosen, piece = choose([model], enough(data, criterion, "magnitude"), GRADIENT_SAMPLES, seed)
     per_sample = wanted == "samples"
     together = (fixed_batch(model) or 1) if per_sample else piece
     return squared_gradients(model, names, chosen, together, per_sample=per_sample, seed=seed)

@@ -177,4 +177,5 @@ def _finite(gradients: Floats) -> Floats:
 
 
 def _bad_labels(why: str) -> UsageError:
-    return UsageError("The labels do not fit the model's output.", code="bad-labels", why=why)
+    hint = "Give the numbers of the classes from 0 on, or leave the labels out."
+    return UsageError("The labels do not fit the model's output.", code="bad-labels", why=why, hint=hint)

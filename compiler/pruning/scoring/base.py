@@ -21,13 +21,13 @@ Scores = npt.NDArray[np.float64]  # per unit; larger matters more
 Criterion = Callable[[Model, Channels, int, Data | None], Scores]  # (model, channels, seed, samples)
 
 
-def needed(data: Data | None, criterion: str) -> Data:
-    """The data, or the error that there is none."""
+def needed(data: Data | None, criterion: str, at: str = "activations", instead: str = "l2") -> Data:
+    """The data, or the error that there is none: what the criterion looks at, and one that needs no data."""
     if data is None:
         raise UsageError(
-            f"The pruning criterion '{criterion}' looks at activations: it needs data.",
+            f"The pruning criterion '{criterion}' looks at {at}: it needs data.",
             code="needs-data",
-            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the criterion l2.",
+            hint=f"Give some hundred unlabelled samples (--data FILE.npz), or take the criterion {instead}.",
         )
     return data
 

@@ -20,6 +20,7 @@ from ...analysis.channels import Channels
 from ...analysis.channels.shapes import with_shapes
 from ...analysis.channels.trace import key
 from ...data import Data
+from ...errors import UsageError
 from ...model.model import Model
 from ..masked import insert_gate
 from ..sampling import choose
@@ -27,24 +28,39 @@ from .base import Scores, needed, per_saving
 from .observe import readers
 
 SAMPLES = 256
+MIN_SAMPLES = 8
 
 
 def taylor(model: Model, channels: Channels, seed: int, data: Data | None) -> Scores:
     """The squared change of the loss to first order; infinite for units that no layer sums over as they are.
 
     Raises:
-        UsageError: there is no data (code `needs-data`), or labels do not fit (`bad-labels`).
+        UsageError: there is no data (code `needs-data`), too little (`too-few-samples`), or labels do not fit
+            (`bad-labels`).
         ToolError: torch is not installed (`missing-extra`).
         UnsupportedError: an operator has no gradient.
     """
-    gradients, piece = _unit_gradients(model, channels, seed, needed(data, "taylor"))
+    gradients, piece = _unit_gradients(model, channels, seed, enough(data, "taylor"))
     return per_saving(channels, first_order(gradients, piece))
 
 
 def optimal_brain_damage(model: Model, channels: Channels, seed: int, data: Data | None) -> Scores:
     """The increase of the loss to second order, by the diagonal of the Fisher information. Errors as for `taylor`."""
-    gradients, _ = _unit_gradients(model, channels, seed, needed(data, "obd"))
+    gradients, _ = _unit_gradients(model, channels, seed, enough(data, "obd"))
     return per_saving(channels, second_order(gradients))
+
+
+def enough(data: Data | None, criterion: str, instead: str = "l2") -> Data:
+    """The data. Raises UsageError where there is none (code `needs-data`) or too little (`too-few-samples`)."""
+    data = needed(data, criterion, "gradients", instead)
+    if len(data) < MIN_SAMPLES:
+        raise UsageError(
+            f"The pruning criterion '{criterion}' cannot average gradients over {len(data)} samples.",
+            code="too-few-samples",
+            where=data.source or None,
+            hint=f"Give at least {MIN_SAMPLES}, better some hundred.",
+        )
+    return data
 
 
 def first_order(gradients: Scores, piece: int) -> Scores:

@@ -60,6 +60,7 @@ def _labelled(data: Data) -> Data:
             "The pruning criterion 'mrmr' needs one label a sample, and at least two different ones.",
             code="one-label",
             where=data.source or None,
+            hint="Give samples of several classes, or take a criterion that needs no labels, such as obs.",
         )
     if len(data) < MIN_SAMPLES:
         raise UsageError(
