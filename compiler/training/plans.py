@@ -135,6 +135,30 @@ class Lottery:
         return 1 - self.pattern.density(1 - self.sparsity)
 
 
+@dataclass(frozen=True)
+class GradualChannels:
+    """Channels that go in `rounds` stages until `fraction` of the multiply-accumulates is gone (see `channels`).
+
+    Raises:
+        UsageError: a number is out of range (`bad-schedule`).
+    """
+
+    fraction: float
+    criterion: str = "auto"
+    scope: Scope = "global"
+    rounds: int = 4
+    refit: bool = True
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fraction < 1 and self.rounds >= 1):
+            raise UsageError(
+                "The schedule of gradual channel pruning is not valid.",
+                code="bad-schedule",
+                why=str(self),
+                hint="The target is a share of the MACs below 1; there is at least one stage.",
+            )
+
+
 def _spread(begin: float, end: float, updates: int, steps: int) -> tuple[int, ...]:
     """`updates` equal intervals between two shares of the steps, as numbers of steps."""
     first, last = round(begin * steps), min(round(end * steps), steps - 1)
