@@ -30,7 +30,7 @@ def pack(
     from ..model.save import write_file
 
     model = settings.need("model")
-    content, notes = read_model(model, Limits()), []
+    content, notes = read_model(model, Limits()), list[dict[str, Any]]()
     size_before = len(content)
     if settings.options.cluster is not None:
         content, notes = _clustered(settings)

@@ -26,6 +26,8 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         "estimate",
         "prune",
         "quantize",
+        "pack",
+        "unpack",
         "diff",
         "explain",
         "init",
@@ -42,7 +44,21 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compile", "check", "estimate", "prune", "quantize", "diff", "explain", "init", "targets", "bench"]
+    "command",
+    [
+        "compile",
+        "check",
+        "estimate",
+        "prune",
+        "quantize",
+        "pack",
+        "unpack",
+        "diff",
+        "explain",
+        "init",
+        "targets",
+        "bench",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = prunus(command, "--help")
