@@ -33,9 +33,9 @@ class NormalEquations:
     sum_yy: float = 0.0
 
     def add(self, a: Array, y: Array) -> None:
-        """More rows: a [rows, groups, k], y [rows, groups, n]."""
-        columns = np.moveaxis(a, 0, 2).astype(np.float64)  # [groups, k, rows]
-        targets = np.moveaxis(y, 0, 1).astype(np.float64)  # [groups, rows, n]
+        """More rows: a [rows, groups, k], y [rows, groups, n]. Products keep the type of the rows, sums are float64."""
+        columns = np.ascontiguousarray(np.moveaxis(a, 0, 2))  # [groups, k, rows]
+        targets = np.ascontiguousarray(np.moveaxis(y, 0, 1))  # [groups, rows, n]
         if not self.rows:
             groups, k, n = len(columns), columns.shape[1], targets.shape[2]
             self.gram, self.cross = np.zeros((groups, k, k)), np.zeros((groups, k, n))
@@ -43,9 +43,17 @@ class NormalEquations:
         self.rows += len(a)
         self.gram += columns @ columns.transpose(0, 2, 1)
         self.cross += columns @ targets
-        self.sum_a += columns.sum(axis=2)
-        self.sum_y += targets.sum(axis=1)
-        self.sum_yy += float(np.square(targets).sum())
+        self.sum_a += columns.sum(axis=2, dtype=np.float64)
+        self.sum_y += targets.sum(axis=1, dtype=np.float64)
+        self.sum_yy += float(np.square(targets).sum(dtype=np.float64))
+
+    @classmethod
+    def together(cls, parts: Sequence[NormalEquations]) -> NormalEquations:
+        """The rows of all parts."""
+        gram, cross, sum_a, sum_y = (
+            np.sum([getattr(part, name) for part in parts], axis=0) for name in ("gram", "cross", "sum_a", "sum_y")
+        )
+        return cls(sum(p.rows for p in parts), gram, cross, sum_a, sum_y, sum(p.sum_yy for p in parts))
 
     def centred(self) -> tuple[Floats, Floats]:
         """A'A and A'Y about the means: what a layer with a bias has to get right."""

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from ..data import Data
 from ..model.model import Model
-from .layers import Layer, spatial_attributes
-from .least_squares import NormalEquations, patches
+from .clipped import ClippedEquations
+from .layers import Layer
+from .least_squares import NormalEquations
 from .stages import Feeds, peak_bytes
 
 Array = npt.NDArray[Any]
@@ -48,29 +49,29 @@ def fixed_batch(model: Model) -> int | None:
 
 
 def normal_equations(
-    layer: Layer, inputs: Sequence[Array], outputs: Sequence[Array], rng: np.random.Generator
+    layer: Layer,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    rng: np.random.Generator,
+    floors: Sequence[Array] | None = None,
 ) -> NormalEquations:
-    """The problem of a layer from its inputs and the wanted outputs, piece by piece."""
-    equations = NormalEquations()
+    """The problem of a layer from its inputs and the wanted outputs, piece by piece, at seeded output positions.
+
+    With `floors` (see clipped.py) outputs need only be right above them.
+    """
+    equations = NormalEquations() if floors is None else ClippedEquations()
     columns, inner = layer.groups * layer.inner, layer.inner
     affordable = int(MAX_OPERATIONS / max(columns * inner, 1))
     wanted = max(2 * inner, min(MAX_ROWS, affordable)) // len(inputs)
-    for x, goal in zip(inputs, outputs, strict=True):
-        equations.add(*_rows(layer, x, goal, max(wanted, 1), rng))
+    for number, (x, goal) in enumerate(zip(inputs, outputs, strict=True)):
+        chosen = _choose(layer.form.count(goal), max(wanted, 1), rng)
+        a, y = layer.form.rows(x, goal, chosen)
+        if isinstance(equations, ClippedEquations) and floors is not None:
+            floor = floors[number]
+            equations.add_clipped(a, y, floor if floor.size == 1 else layer.form.rows(x, floor, chosen)[1])
+        else:
+            equations.add(a, y)
     return equations
-
-
-def _rows(layer: Layer, x: Array, goal: Array, wanted: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Inputs [rows, groups, k] and outputs [rows, groups, n] at seeded output positions."""
-    if not layer.is_conv:
-        a, y = x.reshape(-1, x.shape[-1]), goal.reshape(-1, goal.shape[-1])
-        chosen = _choose(len(a), wanted, rng)
-        return a[chosen][:, None], y[chosen][:, None]
-    out = goal.shape[2:]
-    places = np.stack(np.unravel_index(_choose(len(goal) * int(np.prod(out)), wanted, rng), (len(goal), *out)))
-    a = patches(x, places, layer.kernel, **spatial_attributes(layer.node, layer.kernel, x.shape[2:], out))
-    y = np.moveaxis(goal, 1, -1)[tuple(places)]
-    return a.reshape(len(a), layer.groups, -1), y.reshape(len(y), layer.groups, -1)
 
 
 def _choose(count: int, wanted: int, rng: np.random.Generator) -> Array:

@@ -16,7 +16,8 @@ from prunus.compiler.executor import run_model
 from prunus.compiler.model.edit import set_weight
 from prunus.compiler.model.model import Model
 from prunus.compiler.pruning.cut import cut
-from prunus.compiler.pruning.layers import changed_layers, spatial_attributes
+from prunus.compiler.pruning.forms import spatial_attributes
+from prunus.compiler.pruning.layers import changed_layers
 from prunus.compiler.pruning.least_squares import NormalEquations, patches, solve_masked
 from prunus.compiler.pruning.prove import compared_values, relative_error
 from prunus.compiler.pruning.reconstruct import reconstruct
