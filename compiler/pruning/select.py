@@ -11,21 +11,27 @@ from ..analysis.channels.groups import Mask
 from ..data import Data
 from ..errors import UsageError
 from ..model.model import Model
-from .criteria import Scores, importance, resolve
+from ..target import Progress, no_progress
+from .criteria import AUTO, Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
+from .widths import Search, affordable_trials, search_widths
 
 SCOPES = ("global", "layer")
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """A removal, and what it saves. `met` is False when even the largest allowed removal misses the target."""
+    """A removal, and what it saves. `met` is False when even the largest allowed removal misses the target.
+
+    `trials` is the number of widths that a search measured; 0 where the scores alone decided.
+    """
 
     removed: Mask
     criterion: str
     macs_before: int
     macs_after: int
     met: bool
+    trials: int = 0
 
     @property
     def fraction(self) -> float:
@@ -44,6 +50,7 @@ def select(
     data: Data | None = None,
     scope: str = "global",
     scores: Scores | None = None,
+    progress: Progress = no_progress,
 ) -> Selection:
     """The smallest removal, in order of importance, that saves at least `fraction` of the MACs.
 
@@ -52,6 +59,9 @@ def select(
     another little. Scope `layer`: every group loses the same share of its units.
 
     `scores` are those of the criterion, where they are known already; minus infinity is removed in any case.
+
+    The criterion `auto` with data, in scope `global`: where the network is small enough for it, the widths of the
+    groups are then searched for on the network as a whole (see widths.py).
 
     Raises:
         UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), the scope is unknown (`unknown-scope`), or the
@@ -69,6 +79,7 @@ def select(
             code="unknown-scope",
             hint=f"Scopes: {', '.join(SCOPES)}.",
         )
+    judged_by = data if criterion == AUTO and scope == "global" and scores is None and fraction else None
     if scores is None:
         scores = importance(model, channels, criterion, seed, data)
     if scope == "layer":
@@ -86,8 +97,14 @@ def select(
         else:
             low = middle + 1
     removed = _below(channels, scores, structure, thresholds, low)
+    trials = 0
+    if judged_by is not None and channels.macs(removed) <= budget:
+        trials = affordable_trials(model, channels, judged_by)
+        if trials:
+            how = Search(fraction, trials, structure, seed)
+            removed = search_widths(model, channels, scores, removed, judged_by, how, progress).removed
     after = channels.macs(removed)
-    return Selection(removed, resolve(criterion, data), before, after, after <= budget)
+    return Selection(removed, resolve(criterion, data), before, after, after <= budget, trials)
 
 
 def _ranks(channels: Channels, scores: Scores) -> Scores:

@@ -1,0 +1,162 @@
+"""Chooses how wide every channel group stays, by what the whole network's outputs lose after refitting.
+
+Scores that one layer gives say which channels of a group matter least, and less well how much one group's channels
+matter against another's: errors grow or fade on their way to the output. So the widths are searched for, on the network
+as a whole, as NetAdapt does (Yang et al., 2018): every trial is cut, refitted by least squares and run. The steps are
+those of a (1+1) evolution strategy (Rechenberg, 1973): all widths are changed at random, then scaled by one factor so
+that the budget holds; what loses less is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channels import Channels
+from ..analysis.channels.groups import Mask
+from ..analysis.channels.shapes import with_shapes
+from ..data import Data
+from ..executor import Session
+from ..model.model import Model
+from ..target import Progress, no_progress
+from .cut import cut
+from .prove import compared_values
+from .reconstruct import reconstruct
+from .sampling import fixed_batch
+from .scoring.sensitivity import damage
+from .structures import ChannelStructure, unit_width
+
+Floats = npt.NDArray[np.float64]
+TRIALS = 40
+SAMPLES = 64  # that a trial is refitted on, and as many others that it is judged by; then the other way round
+LEAST_SAMPLES = 32
+MAX_MACS = 2e11  # that all trials may run, both networks and all samples counted
+LEAST_TRIALS = 10  # fewer are not worth their time
+_FIRST_STEP, _LAST_STEP = 0.4, 0.1  # deviation of the logarithm of a width
+_CHANGED = 0.6  # share of the groups that a trial changes
+_HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to search for: at least `fraction` of the MACs gone, in `trials` steps."""
+
+    fraction: float
+    trials: int
+    structure: ChannelStructure = field(default_factory=ChannelStructure)
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """The best removal found, and how much the outputs lose (relative squared error) with it and with the first."""
+
+    removed: Mask
+    first_damage: float
+    damage: float
+
+
+def affordable_trials(model: Model, channels: Channels, data: Data) -> int:
+    """How many trials a search may take; 0 where it is not worth it, or there are too few samples."""
+    if len(channels.prunable) < 2 or len(data) < LEAST_SAMPLES or fixed_batch(model) not in (None, 1):
+        return 0
+    samples = 2 * min(len(data), 2 * SAMPLES)
+    count = min(TRIALS, int(MAX_MACS / max(channels.macs() * samples, 1)))
+    return count if count >= LEAST_TRIALS else 0
+
+
+def search_widths(
+    model: Model,
+    channels: Channels,
+    scores: Floats,
+    first: Mask,
+    data: Data,
+    how: Search,
+    progress: Progress = no_progress,
+) -> Widths:
+    """The widths that lose least among all trials, starting from those of `first`; all save what was asked for.
+
+    Within a group the units with the lowest `scores` go. The same seed gives the same widths.
+    """
+    rng = np.random.default_rng([how.seed, 1])
+    shares = _Shares(channels, scores, how.structure, channels.macs() * (1 - how.fraction))
+    judge = _Judge(model, channels, data, rng)
+    best, best_share = first, shares.of(first)
+    first_damage = least = judge(best)
+    seen = {first.tobytes()}
+    for number in range(how.trials):
+        progress("Searching for widths", number / how.trials)
+        step = _FIRST_STEP + (_LAST_STEP - _FIRST_STEP) * number / how.trials
+        moves = step * rng.standard_normal(len(best_share)) * (rng.random(len(best_share)) < _CHANGED)
+        removed = shares.fitted(best_share * np.exp(moves))
+        if removed is None or removed.tobytes() in seen:
+            continue
+        seen.add(removed.tobytes())
+        found = judge(removed)
+        if found < least:
+            best, best_share, least = removed, shares.of(removed), found
+    return Widths(best, first_damage, least)
+
+
+class _Shares:
+    """Removals as shares of the units that stay, group by group."""
+
+    def __init__(self, channels: Channels, scores: Floats, structure: ChannelStructure, budget: float) -> None:
+        self._channels, self._structure, self._budget = channels, structure, budget
+        self._orders = [group.units[np.argsort(scores[group.units], kind="stable")] for group in channels.prunable]
+        # of a group, at most so many units may go: an infinite score keeps a unit
+        self._most = [int(np.isfinite(scores[group.units]).sum()) for group in channels.prunable]
+
+    def of(self, removed: Mask) -> Floats:
+        return np.array([(~removed[group.units]).mean() for group in self._channels.prunable])
+
+    def fitted(self, shares: Floats) -> Mask | None:
+        """The widest removal in these proportions that keeps the budget; None where none does."""
+        low, high = 0.0, 1 / max(float(shares.min()), 1e-6)
+        if self._macs(shares * low) > self._budget:
+            return None
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._macs(shares * middle) <= self._budget else (low, middle)
+        return self._removed(shares * low)
+
+    def _macs(self, shares: Floats) -> int:
+        return self._channels.macs(self._removed(shares))
+
+    def _removed(self, shares: Floats) -> Mask:
+        removed = self._channels.keep_all()
+        groups = zip(self._channels.prunable, self._orders, self._most, shares, strict=True)
+        for group, order, most, share in groups:
+            wanted = min(group.size - round(group.size * min(float(share), 1.0)), most)
+            width = unit_width(self._channels, group)
+            removed[order[: self._structure.removable(group, width, wanted)]] = True
+        return removed
+
+
+class _Judge:
+    """What the outputs lose by a removal after refitting: on each half of some samples, refitted on the other half."""
+
+    def __init__(self, model: Model, channels: Channels, data: Data, rng: np.random.Generator) -> None:
+        self._model, self._channels = with_shapes(model), channels
+        self._outputs = list(compared_values(model))
+        chosen = rng.permutation(len(data))[: 2 * SAMPLES]
+        plain = Data(data.inputs)  # no labels: the original network is the goal
+        self._halves = [plain.take(np.sort(half)) for half in np.array_split(chosen, 2)]
+        self._goals = [self._run(self._model, half) for half in self._halves]
+
+    def __call__(self, removed: Mask) -> float:
+        pruned = cut(self._model, self._channels, removed)
+        return float(np.mean(list(self._damages(pruned, removed))))
+
+    def _damages(self, pruned: Model, removed: Mask) -> Iterator[float]:
+        for fitting, judging, goal in zip(self._halves, self._halves[::-1], self._goals[::-1], strict=True):
+            found = reconstruct(self._model, pruned, self._channels, removed, fitting).model
+            loss = damage(goal, self._run(found, judging), None)
+            yield loss if np.isfinite(loss) else np.inf
+
+    def _run(self, model: Model, data: Data) -> list[npt.NDArray[np.generic]]:
+        found = Session(model, self._outputs).run(data.inputs)
+        return [found[name] for name in self._outputs]
