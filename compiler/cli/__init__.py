@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import PrunusError
-from . import build, code, inspect, setup, show, survey, train
+from . import build, code, inspect, search, setup, show, survey, train
 
 app = typer.Typer(
     name="prunus",
@@ -20,7 +20,8 @@ app = typer.Typer(
 
 # The commands in the order of `prunus --help`.
 for _panel, _commands in (
-    ("Compile", (build.compile_command, build.prune, train.train, build.quantize, code.pack, code.unpack)),
+    ("Compile", (build.compile_command, build.prune, train.train, build.quantize, search.search)),
+    ("Pack", (code.pack, code.unpack)),
     ("Ask", (survey.inspect, inspect.check, inspect.estimate, inspect.diff, inspect.explain)),
     ("Set up", (setup.init, setup.targets, setup.passes, setup.bench, setup.doctor)),
 ):

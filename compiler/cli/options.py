@@ -37,14 +37,7 @@ def parse_budget(text: str | None) -> dict[str, float | Share]:
     budget: dict[str, float | Share] = {}
     for item in filter(None, (part.strip() for part in (text or "").split(","))):
         name, _, amount = item.partition("=")
-        if name not in BUDGETS:
-            near = difflib.get_close_matches(name, BUDGETS, n=1)
-            raise UsageError(
-                f"There is no budget called '{name[:40]}'.",
-                code="unknown-budget",
-                hint=f"Did you mean {near[0]}?" if near else f"Budgets: {', '.join(BUDGETS)}.",
-            )
-        key, units = BUDGETS[name]
+        key, units = cost_key(name), BUDGETS[name][1]
         match = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?)\s*([a-z0-9]*|%)", amount.strip().lower())
         if match and match[2] == "%" and _positive(match[1]) and float(match[1]) <= 100:
             budget[key] = Share(float(match[1]) / 100)
@@ -59,6 +52,18 @@ def parse_budget(text: str | None) -> dict[str, float | Share]:
             )
         budget[key] = float(match[1]) * units[match[2]]
     return budget
+
+
+def cost_key(name: str) -> str:
+    """`latency` -> 'latency_s'. Raises UsageError."""
+    if name not in BUDGETS:
+        near = difflib.get_close_matches(name, BUDGETS, n=1)
+        raise UsageError(
+            f"There is no budget called '{name[:40]}'.",
+            code="unknown-budget",
+            hint=f"Did you mean {near[0]}?" if near else f"Budgets: {', '.join(BUDGETS)}.",
+        )
+    return BUDGETS[name][0]
 
 
 def _positive(text: str) -> bool:

@@ -91,3 +91,32 @@ def range_chart(rows: Sequence[tuple[str, float, float, float, str]]) -> Markup:
         parts.append(f'<rect x="{start:.1f}" y="{y - 5}" width="{max(end - start, 2):.1f}" height="10" class="range"/>')
         parts.append(f'<circle cx="{place(1.0):.1f}" cy="{y}" r="4" class="dot"/>')
     return Markup("".join([*parts, "</svg>"]))
+
+
+def front_chart(points: Sequence[tuple[float, float]], across: str, up: str) -> Markup:
+    """A cloud of (cost, loss), and a line through those that no other point beats in both. `across`, `up`: the axes."""
+    width, height = WIDTH - LEFT - 8, HEIGHT - TOP - BOTTOM
+    most_x, most_y = (max((point[axis] for point in points), default=0.0) or 1.0 for axis in (0, 1))
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        return LEFT + width * point[0] / most_x, TOP + height * (1 - point[1] / most_y)
+
+    front: list[tuple[float, float]] = []
+    for point in sorted(points):
+        if not front or point[1] < front[-1][1]:
+            front.append(point)
+    axes = f"{LEFT},{TOP} {LEFT},{TOP + height} {LEFT + width},{TOP + height}"
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, front))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(up)} over {escape(across)}">',
+        f'<text x="{LEFT}" y="14" class="heading">{escape(up)}</text>',
+        f'<text x="{WIDTH - 8}" y="{HEIGHT - 8}" text-anchor="end" class="tick end">{escape(across)}, '
+        f"up to {most_x:.3g}</text>",
+        f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end" class="tick end">{most_y:.3g}</text>',
+        f'<polyline points="{axes}" fill="none" stroke="gray"/>',
+        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="silver"/>' for x, y in map(place, points)),
+        f'<polyline points="{line}" fill="none" stroke="seagreen" stroke-width="2"/>',
+        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="seagreen"/>' for x, y in map(place, front)),
+    ]
+    return Markup("".join([*parts, "</svg>"]))
