@@ -15,7 +15,7 @@ from ..errors import LimitError
 from . import huffman
 from .errors import damaged
 from .huffman import Bytes
-from .payloads import Payload, cut, find_payloads
+from .payloads import Payload, find_payloads, without
 from .tensors import MAX_EXPANSION, Method, join, read_form, smallest_form
 
 MAGIC = b"\x89PRZ\r\n\x1a\n"  # as in PNG: shows files that were transferred as text or with seven bits
@@ -49,18 +49,20 @@ def pack(model: bytes) -> bytes:
     smallest = [SMALLEST_PAYLOAD_BYTES]
     if len(model) <= _SMALL_MODEL_BYTES:
         smallest += [8 * SMALLEST_PAYLOAD_BYTES, len(model) + 1]  # with few sections, or as one piece
-    return min((_packed(model, find_payloads(model, size)) for size in smallest), key=len)
+    payloads = find_payloads(model, SMALLEST_PAYLOAD_BYTES)
+    forms = {each: smallest_form(each.of(model), each.bits) for each in payloads}
+    choices = ({each: form for each, form in forms.items() if each.size >= size} for size in smallest)
+    return min((_packed(model, chosen) for chosen in choices), key=len)
 
 
-def _packed(model: bytes, payloads: list[Payload]) -> bytes:
+def _packed(model: bytes, forms: Mapping[Payload, tuple[Method, bytes]]) -> bytes:
     """The file with these payloads as sections of their own and the rest as the graph."""
-    tensors, rest = cut(model, payloads)
-    graph = Payload(0, len(rest), 8)
-    rows, bodies = [], []
-    for payload, data in zip([graph, *payloads], [np.frombuffer(rest, np.uint8), *tensors], strict=True):
-        method, body = smallest_form(data, payload.bits)
-        crc = zlib.crc32(data.tobytes())
-        rows.append(_SECTION.pack(payload.start, data.size, len(body), crc, method, payload.bits, 0))
+    rest = without(model, list(forms))
+    method, body = smallest_form(np.frombuffer(rest, np.uint8), 8)
+    rows, bodies = [_SECTION.pack(0, len(rest), len(body), zlib.crc32(rest), method, 8, 0)], [body]
+    for payload, (method, body) in forms.items():
+        crc = zlib.crc32(payload.of(model).tobytes())
+        rows.append(_SECTION.pack(payload.start, payload.size, len(body), crc, method, payload.bits, 0))
         bodies.append(body)
     content = b"".join([*rows, *bodies])
     size = _HEADER.size + len(content)

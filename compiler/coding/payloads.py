@@ -6,7 +6,6 @@ A file that is cut at these ranges and put together again is the same file, what
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +44,13 @@ class Payload:
     stop: int
     bits: int
 
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    def of(self, model: bytes) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(model, np.uint8, self.size, self.start)
+
 
 def find_payloads(model: bytes, smallest: int) -> list[Payload]:
     """Payloads of at least `smallest` bytes, in the order of the file.
@@ -72,7 +78,7 @@ def find_payloads(model: bytes, smallest: int) -> list[Payload]:
             why="It breaks off, or is not a protobuf message at all.",
             hint="Export the model again, or download it again and compare its size.",
         ) from error
-    return sorted((each for each in found if each.stop - each.start >= smallest), key=lambda each: each.start)
+    return sorted((each for each in found if each.size >= smallest), key=lambda each: each.start)
 
 
 def _of_tensor(model: bytes, start: int, stop: int) -> list[Payload]:
@@ -128,9 +134,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             raise ValueError("a number of more than ten bytes")
 
 
-def cut(model: bytes, payloads: list[Payload]) -> tuple[list[npt.NDArray[Any]], bytes]:
-    """(the bytes of every payload, the rest of the file)"""
-    data = np.frombuffer(model, np.uint8)
+def without(model: bytes, payloads: list[Payload]) -> bytes:
+    """The rest of the file."""
     bounds = [0, *(edge for each in payloads for edge in (each.start, each.stop)), len(model)]
-    rest = b"".join(model[begin:end] for begin, end in zip(bounds[::2], bounds[1::2], strict=True))
-    return [data[each.start : each.stop] for each in payloads], rest
+    return b"".join(model[begin:end] for begin, end in zip(bounds[::2], bounds[1::2], strict=True))

@@ -74,7 +74,7 @@ def test_targets_as_json() -> None:
 def test_passes_in_order() -> None:
     names = [row["pass"] for row in json.loads(prunus("passes", "--json").stdout)]
     assert names[0] == "normalise"
-    assert names[-1] == "quantize"
+    assert names[-1] == "cluster_weights"
 
 
 def test_doctor_names_what_is_missing() -> None:
