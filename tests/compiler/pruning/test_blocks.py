@@ -33,11 +33,11 @@ CRITERIA = [
 ]
 
 
-def tower() -> Model:
+def tower(seed: int = 0) -> Model:
     """Six residual blocks of equal shape; the branches of two of them hardly count. One widens before the last ones."""
     lines, constants = ["b0 = Conv<pads = [1,1,1,1]>(x, ws)"], {"ws": (8, 3, 3, 3)}
     for number in range(6):
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng(100 * seed + number)
         size = 0.01 if number in FAINT else 0.2
         lines.append(
             f"p{number} = Conv<pads = [1,1,1,1]>(b{number}, u{number})  q{number} = Relu(p{number})"
@@ -74,14 +74,14 @@ def test_a_shortcut_that_others_read_is_no_block_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("fraction", [0.25, 0.3])
-def test_faint_blocks_go_first_and_chance_does_worse(criterion: str, fraction: float) -> None:
-    model, data = tower(), samples()
+@pytest.mark.parametrize("seed", range(3))
+def test_faint_blocks_go_first_and_chance_does_worse(criterion: str, seed: int) -> None:
+    model, data, fraction = tower(seed), samples(), 0.3
     found = shorten(model, fraction, criterion, data=data, reconstruct=False)
     assert found.met and {block.end for block in found.blocks} == {f"b{number + 1}" for number in FAINT}
     assert found.macs_after == channel_groups(found.model).macs() <= (1 - fraction) * found.macs_before
     by_chance = [
-        loss(model, shorten(model, fraction, "random", reconstruct=False, seed=seed).model) for seed in range(6)
+        loss(model, shorten(model, fraction, "random", reconstruct=False, seed=each).model) for each in range(6)
     ]
     assert loss(model, found.model) < 0.1 * np.mean(by_chance)
 
