@@ -20,6 +20,7 @@ from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from ..errors import InvalidModelError, UnsupportedError
+from .model import IR_VERSION
 from .untrusted import shown
 
 Array = npt.NDArray[Any]
@@ -172,12 +173,21 @@ class Inference:
             feeds = {name: self.data[name] for name in node.input if name}
             try:
                 with np.errstate(all="ignore"):
-                    results = ReferenceEvaluator(node, opsets={"": self.opset}).run(None, feeds)
+                    results = ReferenceEvaluator(self._alone(node, feeds)).run(None, feeds)
             except _FAILURES:  # the value just stays unknown
                 return
-            for name, array in zip(node.output, results, strict=False):
+            for name, array in zip(filter(None, node.output), results, strict=False):
                 if isinstance(array, np.ndarray | np.generic) and np.shape(array) == self.types[name][1]:
                     self.data[name] = np.asarray(array)
+
+    def _alone(self, node: onnx.NodeProto, feeds: Iterable[str]) -> onnx.ModelProto:
+        """The node as a model: only that tells onnx's evaluator which version of the operator is meant."""
+        graph = onnx.GraphProto(name="graph", node=[node])
+        graph.input.extend(onnx.ValueInfoProto(name=name) for name in feeds)
+        graph.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name)
+        return onnx.ModelProto(
+            ir_version=IR_VERSION, graph=graph, opset_import=[onnx.helper.make_opsetid("", self.opset)]
+        )
 
     def _small(self, name: str) -> bool:
         """Whether a value is known and small enough to be a shape, an axis, a scale."""

@@ -19,6 +19,7 @@ from .loading.files import read_model
 from .loading.inputs import fix_inputs
 from .loading.limits import Limits, check_cost
 from .loading.operands import check_operands
+from .loading.qonnx import expand
 from .loading.rename import plain
 from .loading.sizes import check_sizes
 from .loading.typed import type_graph
@@ -93,7 +94,9 @@ def load_proto(
     typed = type_graph(graph, opset)
     check_operands(graph, typed.at_batch_1)
     check_sizes(typed.at_batch_1, graph.names, graph.constants, limits)
-    final = assemble(to_opset(graph, opset, typed.types), graph)
+    converted = to_opset(graph, opset, typed.types)
+    expand(converted, graph.quantizers, graph.constants)
+    final = assemble(converted, graph)
     names = give_final_names(final, graph)
     infer(final, names)
     provenance = {"opset": str(opset), "ir_version": str(proto.ir_version), "batch": typed.batch}

@@ -13,6 +13,7 @@ from ..model.model import Model
 from ..model.rewrite import constant, graph_of, replace_value, retype, set_attribute, sweep
 from .affine import AFFINE_OPS, Affine, follow, read_affine
 from .base import Context, PassResult
+from .integer_weights import integer_weight
 from .normal_form.journal import Journal
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -26,7 +27,8 @@ class FoldBatchNorm:
     Forward, into every reader, where x comes from elsewhere (a Concat, an input):
         W (s x + t) + b = (W s) x + (b + W t)          a padded Conv takes t = 0 only: its border would see t, not 0
     What fits neither is merged into one BatchNormalization, and noted. Constant Mul, Add, Sub and Div per channel are
-    treated the same way. Arithmetic is in float64, rounded once.
+    treated the same way. Arithmetic is in float64, rounded once. Weights that are integers already stay so: the factors
+    go into their scales (`integer_weights`).
     """
 
     name: ClassVar[str] = "fold_batch_norm"
@@ -56,7 +58,8 @@ class FoldBatchNorm:
 
 def _fold_backward(node: ir.Node, journal: Journal) -> None:
     """Folds the chain of affine nodes behind a linear operator into it."""
-    w = weight(operand(node, 1))
+    integers = integer_weight(node) if is_op(node, "Conv", "Gemm", "MatMul") else None
+    w = weight(operand(node, 1)) if integers is None else integers.real
     output = node.outputs[0]
     if w is None or (is_op(node, "Gemm") and not is_plain_gemm(node)) or (is_op(node, "MatMul") and w.ndim != 2):
         return
@@ -75,7 +78,10 @@ def _fold_backward(node: ir.Node, journal: Journal) -> None:
         retype(keeper, "Add", [output, constant(node, shift)])
     else:
         replace_value(chain[-1].outputs[0], output)
-    replace_initializer(graph, node, 1, _scale_outputs(node, w, function.scale))
+    if integers is None:
+        replace_initializer(graph, node, 1, _scale_outputs(node, w, function.scale))
+    else:
+        integers.multiply(function.scale)
     if not is_op(node, "MatMul") and (b is not None or shift.any()):
         node.resize_inputs(3)
         replace_initializer(graph, node, 2, shift)

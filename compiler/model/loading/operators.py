@@ -104,7 +104,7 @@ def _schema(node: onnx.NodeProto, opset: int) -> onnx.defs.OpSchema:
             code="custom-domain",
             where=_where(node),
             why="Prunus compiles standard ONNX operators only; what a custom one computes is unknown.",
-            hint="Export with standard operators (QONNX models: convert to QDQ with qonnx.util.convert first).",
+            hint="Export with standard operators, or with quantizers in QDQ, QOperator or QONNX form.",
         )
     known = _STANDARD if isinstance(node.op_type, str) else {}
     if node.op_type not in known:

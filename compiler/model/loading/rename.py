@@ -24,6 +24,8 @@ from ..untrusted import Text, kept, shown
 from .external import ExternalData
 from .limits import FunctionKey, Limits, function_key, subgraphs
 from .operators import check_operator
+from .qonnx import FakeQuantizer, is_qonnx, read_quantizer
+from .qoperator import expanded
 from .tensors import read_tensor
 
 Array = npt.NDArray[Any]
@@ -47,6 +49,7 @@ class Plain:
     constants: dict[str, Array] = field(default_factory=dict)  # in the order of first use
     names: dict[str, str] = field(default_factory=dict)  # plain -> the user's
     declared: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)  # inputs, as the file declares them
+    quantizers: dict[str, FakeQuantizer] = field(default_factory=dict)  # by the output of the Identity in its place
     inputs: dict[str, SymbolicType] = field(default_factory=dict)  # inputs, once `fix_inputs` has settled their types
 
 
@@ -132,11 +135,31 @@ class _Renamer:
             if key in self._functions:
                 self._inline(node, key, scope, into, lift=lift)
                 continue
+            if is_qonnx(node):
+                self._add_quantizer(node, scope, into, lift=lift)
+                continue
+            standard = expanded(node, self._opset, self._count)
+            if standard is not None:
+                self._add_nodes(standard, scope, bound, into, lift=lift)
+                continue
             check_operator(node, self._opset, self._limits)
             if node.op_type == "Constant":
                 self._add_constant(node, scope, into, lift=lift)
             else:
                 self._add_node(node, scope, bound, into)
+
+    def _add_quantizer(self, node: onnx.NodeProto, scope: _Scope, into: Any, *, lift: bool) -> None:
+        """An Identity in place of a QONNX quantizer, until the model is at an opset that has quantizers."""
+        if not lift:
+            raise UnsupportedError(
+                "A branch of the model quantizes.", code="qonnx", where=shown(node.name), hint="Export it without If."
+            )
+        names = [self._resolve(name, scope) if name else "" for name in node.input]
+        constants = [self._plain.constants.get(name) for name in names] or [None]
+        quantizer = read_quantizer(node, constants[0], constants[1:])
+        identity = onnx.NodeProto(op_type="Identity", name=node.name, input=node.input[:1], output=node.output)
+        self._add_node(identity, scope, {}, into)
+        self._plain.quantizers[into[-1].output[0]] = quantizer
 
     def _add_node(self, node: onnx.NodeProto, scope: _Scope, bound: _Bound, into: Any) -> None:
         copy = onnx.NodeProto(op_type=node.op_type)

@@ -18,6 +18,7 @@ from prunus.compiler.model.load import load
 Make = Callable[[Path], Path]
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 IMAGE = (1, 3, 8, 8)
+QONNX = "qonnx.custom_op.general"
 
 
 def info(name: str, dims: Sequence[int | str] | None = IMAGE, kind: int = FLOAT) -> onnx.ValueInfoProto:
@@ -59,6 +60,12 @@ def quantize(scale: float, zero_point_type: type = np.uint8) -> onnx.ModelProto:
     constants = [constant("s", scale), constant("z", 3, zero_point_type)]
     q = node("QuantizeLinear", "x s z", "q", output_dtype=TensorProto.UINT8)
     return model(q, node("DequantizeLinear", "q s", "y"), constants=constants)
+
+
+def fake_quantized(bits: int = 6, scale: object = 0.5, **attributes: object) -> onnx.ModelProto:
+    """y = Quant(x) of QONNX."""
+    constants = [constant("s", scale), constant("z", 0), constant("b", bits)]
+    return model(node("Quant", "x s z b", "y", domain=QONNX, **attributes), constants=constants)
 
 
 def shaped_by(op: str, shape: Sequence[int], inputs: str = "x shape") -> onnx.ModelProto:
@@ -165,9 +172,23 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], type[PrunusError], str]] 
     ),
     "unknown-operator": (lambda: model(node("Convv", "x", "y")), UnsupportedError, "unknown-operator"),
     "custom-domain": (
-        lambda: model(node("Quant", "x", "y", domain="qonnx.custom_op.general")),
+        lambda: model(node("FancyPool", "x", "y", domain="com.example")),
         UnsupportedError,
         "custom-domain",
+    ),
+    "qonnx-12-bits": (lambda: fake_quantized(bits=12), UnsupportedError, "qonnx"),
+    "qonnx-rounding": (lambda: fake_quantized(rounding_mode="FLOOR"), UnsupportedError, "qonnx"),
+    "qonnx-scale-0": (lambda: fake_quantized(scale=0.0), UnsupportedError, "qonnx"),
+    "qonnx-scale-per-channel": (lambda: fake_quantized(scale=[1.0, 2.0]), UnsupportedError, "qonnx"),
+    "qonnx-bipolar-activation": (
+        lambda: model(node("BipolarQuant", "x s", "y", domain=QONNX), constants=[constant("s", 1.0)]),
+        UnsupportedError,
+        "qonnx",
+    ),
+    "qoperator-without-scales": (
+        lambda: model(node("QLinearAdd", "x x", "y", domain="com.microsoft")),
+        InvalidModelError,
+        "operator-arity",
     ),
     "operator-newer-than-opset": (
         lambda: model(node("Gelu", "x", "y"), opset=13),
