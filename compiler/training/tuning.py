@@ -32,7 +32,9 @@ class Tuning:
     table: ClassVar[str] = "training"
     panel: ClassVar[str] = "Training"
 
-    epochs: Annotated[int, Setting("Passes over the data; compiling and pruning train only where this is given.", at_least=1)] = 5
+    epochs: Annotated[
+        int, Setting("Passes over the data; compiling and pruning train only where this is given.", at_least=1)
+    ] = 5
     batch: Annotated[int, Setting("Samples per step.", at_least=1)] = 32
     learning_rate: Annotated[
         float, Setting("Adam's first step, relative to each weight; it falls to zero.", above=0)
