@@ -45,10 +45,39 @@ def report(name: str = "conv1", **changes) -> schema.ReportData:
         "baseline": [estimate.model_copy(update={"value": 0.00246})],
         "notes": ["a note"],
         "layers": [layer],
+        "energy": schema.Energy(before_j=5e-5, after_j=2e-5, basis="modelled", source="table"),
+        "redundancy": [
+            schema.RedundancyInfo(
+                layer=name, weights=432, channels=16, duplicates=3, rank=12, full_rank=16, near_zero=0.25, dead=1
+            )
+        ],
+        "outlook": outlook(name),
         "verdict": schema.Verdict(met=True, binding="none", why="fine"),
         "provenance": {"created": "2030-01-01T00:00:00+00:00"},
     }
     return schema.ReportData(**(data | changes))
+
+
+def outlook(name: str) -> schema.PruningOutlook:
+    l2 = schema.CriterionOutlook(
+        criterion="l2",
+        macs=1200,
+        channels=7,
+        loss=0.625,
+        refitted_loss=0.125,
+        cost={"energy_j": 3e-5},
+        layers=[schema.LayerOutlook(layer=name, channels=16, removed=7)],
+    )
+    return schema.PruningOutlook(
+        fraction=0.4,
+        macs=2000,
+        channels=16,
+        loss_kind="cross-entropy",
+        samples=64,
+        cost={"energy_j": 5e-5},
+        skipped={"mrmr": "needs-labels"},
+        criteria=[l2, l2.model_copy(update={"criterion": "random", "loss": None, "refitted_loss": None, "cost": {}})],
+    )
 
 
 class Tags(HTMLParser):
@@ -88,6 +117,26 @@ def test_page_states_the_figures_and_their_basis() -> None:
         "100 %",
     ):
         assert expected in text
+
+
+def test_page_says_what_is_redundant_and_what_criteria_would_do() -> None:
+    text = parse(render(report())).text
+    for expected in (
+        "50 µJ quantized but not pruned, 20 µJ now",
+        "Redundancy before pruning",
+        "12 of 16",
+        "25.0 %",
+        "What each criterion would remove",
+        "increase of the cross-entropy, measured on 64 samples",
+        "7 of 16",
+        "0.625",
+        "0.125",
+        "30 µJ",
+        "mrmr (needs-labels)",
+    ):
+        assert expected in text
+    bare = parse(render(report(outlook=None, redundancy=[], energy=None))).text
+    assert "Redundancy" not in bare and "criterion" not in bare and "Energy per inference" not in bare
 
 
 def test_page_is_offline_and_runs_nothing() -> None:
