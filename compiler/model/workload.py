@@ -42,6 +42,7 @@ class Layer:
     output_elements: int = 0
     sparsity: Sparsity = field(default_factory=Sparsity)
     zero_fraction: float = 0.0  # measured share of weights that are exactly zero
+    weight_digits: float | None = None  # nonzero digits of a weight in canonical signed-digit form, mean; of integers
     origin: str = ""  # plain name of the ONNX node
     input_density: float = 1.0  # share of nonzero input elements; measured only when data is given
     producers: tuple[str, ...] | None = None  # names of the layers whose outputs it reads, "" for a graph input
@@ -100,8 +101,20 @@ def _source(value: ir.Value | None) -> ir.Value | None:
 
 
 def _bits(value: ir.Value | None) -> int:
+    """Bits of a value as it is stored; fewer than its type's where a Clip before the QuantizeLinear says so."""
     source = _source(value)
-    return source.dtype.bitwidth if source is not None and source.dtype is not None else 32
+    if source is None or source.dtype is None:
+        return 32
+    node = source.producer()
+    clip = node.inputs[0].producer() if node is not None and node.op_type == "QuantizeLinear" else None  # type: ignore[union-attr]
+    if node is None or clip is None or clip.op_type != "Clip" or len(clip.inputs) < 3:
+        return source.dtype.bitwidth
+    bounds = [_constant(bound) for bound in (*clip.inputs[1:3], node.inputs[1])]
+    if any(bound is None or bound.size != 1 for bound in bounds):
+        return source.dtype.bitwidth
+    low, high, scale = (float(bound.reshape(-1)[0]) for bound in bounds if bound is not None)
+    levels = round((high - low) / scale) if scale > 0 else 0
+    return min(max(levels.bit_length(), 1), source.dtype.bitwidth)
 
 
 def _output_bits(node: ir.Node) -> int:
@@ -155,8 +168,18 @@ def _weights(
         "weights": int(weight.size),
         "weight_bits": _bits(value),
         "zero_fraction": float(zeros),
+        "weight_digits": _digits(weight) if weight.dtype.kind == "i" and weight.size else None,
         "sparsity": structure_of(matrix),
     }
+
+
+def _digits(weight: np.ndarray[Any, Any]) -> float:
+    """The mean number of nonzero digits in canonical signed-digit form: adders that a multiplication costs.
+
+    Reitwiesner, Binary Arithmetic (1960): digit i is not zero where bit i + 1 of 3w and w differ.
+    """
+    integers = weight.astype("<i4")
+    return float(np.unpackbits(np.bitwise_xor(3 * integers, integers).view(np.uint8)).sum() / weight.size)
 
 
 def _conv(node: ir.Node) -> Layer | None:

@@ -20,3 +20,8 @@ def small_cnn(seed: int = 0) -> tuple[ir.Graph, graphs.Feeds]:
 def tiny_mlp() -> tuple[ir.Graph, graphs.Feeds]:
     """Two small fully connected layers, some weights zero."""
     return graphs.mlp("pow2", features=(4, 3, 2), density=0.7)
+
+
+def perceptron(seed: int = 0) -> tuple[ir.Graph, graphs.Feeds]:
+    """Three fully connected layers, half of the weights zero."""
+    return graphs.mlp("pow2", seed, features=(16, 16, 16, 5), density=0.5)
