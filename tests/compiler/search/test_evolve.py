@@ -1,0 +1,104 @@
+"""Architecture search: better than uniform widths, and the same result whether it was interrupted or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from search_target import DEVICE, SteppedTarget, half_redundant, samples
+
+from prunus.compiler.errors import UsageError
+from prunus.compiler.search.evolve import SHARES, Searched, search
+from prunus.compiler.search.space import Genes, Space
+
+pytest.importorskip("optuna")
+TRIALS = 36
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return Space(half_redundant(), SteppedTarget(), DEVICE, samples(64), "energy_j", criterion="l2")
+
+
+@pytest.fixture(scope="module")
+def searched(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    return search(space, TRIALS, tmp_path_factory.mktemp("search") / "journal", signature="a")
+
+
+def test_the_front_beats_uniform_widths_at_equal_cost(space: Space, searched: Searched) -> None:
+    """Judged by finished networks, for every uniform network that loses anything to speak of."""
+    compared = 0
+    for share in SHARES[1:4]:
+        uniform = space.uniform(share)
+        cheaper = [trial for trial in searched.front if trial.cost <= space.cost(uniform)]
+        found = min(cheaper, key=lambda trial: trial.loss)
+        ours, theirs = (space.whole.loss.of(space.build(genes)) for genes in (found.genes, uniform))
+        assert ours < 0.7 * theirs
+        compared += 1
+    assert compared == 3
+
+
+def test_the_front_holds_no_beaten_network(searched: Searched) -> None:
+    costs, losses = [each.cost for each in searched.front], [each.loss for each in searched.front]
+    assert costs == sorted(costs)
+    assert losses == sorted(losses, reverse=True)
+    assert not [
+        trial
+        for trial in searched.trials
+        for best in searched.front
+        if trial.cost < best.cost and trial.loss < best.loss
+    ]
+
+
+def test_it_varies_blocks_and_bits_too(searched: Searched) -> None:
+    assert {trial.genes.weight_bits for trial in searched.trials} == {4, 6, 8}
+    assert {bool(trial.genes.skipped) for trial in searched.trials} == {False, True}
+
+
+def test_an_interrupted_search_goes_on_to_the_same_result(space: Space, searched: Searched, tmp_path: Path) -> None:
+    class Interruption(Exception):
+        pass
+
+    def stop(count: int) -> None:
+        if count == 17:
+            raise Interruption
+
+    journal = tmp_path / "journal"
+    with pytest.raises(Interruption):
+        search(space, TRIALS, journal, signature="a", after_trial=stop)
+    again = search(space, TRIALS, journal, signature="a")
+    assert again.resumed_from == 17
+    assert again.trials == searched.trials
+    assert again.front == searched.front
+
+
+def test_a_finished_search_is_only_read(space: Space, searched: Searched, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    few = search(space, 4, journal, signature="a")
+    assert few.trials == searched.trials[:4]
+    assert search(space, 4, journal, signature="a").resumed_from == 4
+
+
+def test_what_is_wrong_is_named(space: Space, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    search(space, 1, journal, signature="a")
+    with pytest.raises(UsageError) as caught:
+        search(space, 2, journal, signature="b")
+    assert caught.value.code == "other-search"
+    with pytest.raises(UsageError) as caught:
+        search(space, 0, journal)
+    assert caught.value.code == "bad-trials"
+    damaged = tmp_path / "damaged"
+    damaged.write_text("no journal\n" * 3)
+    with pytest.raises(UsageError) as caught:
+        search(space, 1, damaged)
+    assert caught.value.code == "bad-journal"
+
+
+def test_blocks_that_share_operators_do_not_go_together(space: Space) -> None:
+    """Of an addition one branch stays."""
+    assert len(space.blocks) == 1  # the shortcut branch would take the layers before it along
+    assert space.compatible((0,)) == (0,)
+    gone = Genes(space.unpruned.widths, (0,), 8)
+    assert space.cost(gone) < space.cost(space.unpruned)
+    assert space.loss(gone) > 0.01

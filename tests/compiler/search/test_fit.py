@@ -1,0 +1,117 @@
+"""Fitting to budgets on a device whose costs step: tiles, settings, fronts, and what cannot be."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from search_target import DEVICE, SteppedTarget, half_redundant, samples
+
+from prunus.compiler.analysis.channels import channel_groups
+from prunus.compiler.pruning.criteria import importance
+from prunus.compiler.pruning.structures import ChannelStructure
+from prunus.compiler.search.contest import built, winner
+from prunus.compiler.search.decisions import Choice, DeviceCosts, tuned
+from prunus.compiler.search.fit import Candidate, Fitter, Shortfall, uniform_choice
+from prunus.compiler.search.loss import RefitLoss
+from prunus.compiler.search.widths import WidthModel, full_widths
+from prunus.compiler.target import Formats
+
+
+@pytest.fixture(scope="module")
+def parts():
+    model, data = half_redundant(), samples()
+    channels = channel_groups(model)
+    scores = importance(model, channels, "obs", 0, data)
+    return model, channels, scores, RefitLoss(model, channels, scores, data)
+
+
+def fitter(parts, target: SteppedTarget, *keys: str) -> Fitter:
+    model, channels, _, loss = parts
+    costs = DeviceCosts(target, DEVICE, WidthModel(model, channels, Formats()).workload, keys or ("latency_s",))
+    return Fitter(channels, ChannelStructure(), costs, loss)
+
+
+def test_candidates_are_where_the_cost_steps(parts) -> None:
+    found = fitter(parts, SteppedTarget(tile=4))
+    assert [decision.options for decision in found.solver.decisions] == [(2, 4, 8, 12, 16)] * 3  # 2: the least allowed
+
+
+def test_the_redundant_group_pays_for_the_budget(parts) -> None:
+    """The copies go, and next to nothing is lost; uniform pruning loses much more."""
+    model, channels, scores, loss = parts
+    found = fitter(parts, SteppedTarget())
+    limits = found.costs([Choice((8, 16, 16))])[0]
+    best = found.fit(limits)
+    assert isinstance(best, Candidate)
+    assert best.costs["latency_s"] <= limits[0]
+    assert best.choice.widths == (8, 16, 16)
+    uniform = uniform_choice(channels, ChannelStructure(), found.costs, limits)
+    assert uniform is not None
+    real, even = (
+        loss.of(built(model, channels, scores, widths, loss.fitted_on))
+        for widths in (best.choice.widths, uniform.widths)
+    )
+    assert real < 0.01 < 0.05 < even
+
+
+@pytest.mark.parametrize("share", [0.75, 0.5])
+def test_no_worse_than_looking_at_every_network(parts, share: float) -> None:
+    """All 125 combinations: within 2 % of the best of them."""
+    found = fitter(parts, SteppedTarget())
+    limits = share * found.solver.cost(found.solver.whole)
+    every = list(product(*(decision.options for decision in found.solver.decisions)))
+    fits = (found.costs([Choice(widths) for widths in every]) <= limits).all(axis=1)
+    best = min(found.solver.loss(point_of(found, widths)) for widths, fit in zip(every, fits, strict=True) if fit)
+    answer = found.solver.solve(limits)
+    assert answer is not None
+    assert found.solver.loss(answer) <= 1.02 * best + 1e-12
+
+
+def point_of(found: Fitter, widths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(each.options.index(width) for each, width in zip(found.solver.decisions, widths, strict=True))
+
+
+def test_an_impossible_budget_names_what_binds_and_the_nearest_one(parts) -> None:
+    found = fitter(parts, SteppedTarget(), "latency_s", "energy_j")
+    whole = found.solver.cost(found.solver.whole)
+    answer = found.fit(whole * [0.9, 0.001])
+    assert isinstance(answer, Shortfall)
+    assert answer.binding == "energy_j"
+    assert answer.allowed == pytest.approx(0.001 * whole[1])
+    assert answer.least > answer.allowed
+    nearest = np.array([answer.nearest[key] for key in found.keys])
+    assert isinstance(found.fit(nearest), Candidate)  # that one can be kept
+
+
+def test_settings_of_the_device_are_chosen_too(parts) -> None:
+    """Fewer lanes cost fewer LUTs and more time: with time bounded, channels have to go for the LUTs."""
+    target = SteppedTarget(lanes=(4, 8, 16, 32))
+    found = fitter(parts, target, "lut", "latency_s")
+    whole = found.solver.cost(found.solver.whole)
+    best = found.fit(whole * [0.6, 1.0])
+    assert isinstance(best, Candidate)
+    lanes = dict(best.choice.settings)["lanes"]
+    assert lanes < 32
+    assert best.choice.widths != full_widths(parts[1])
+    again = target.cost([found.costs.work_of(best.choice.widths)], tuned(DEVICE, {"lanes": lanes}))[0]
+    assert again.costs["lut"].value <= 0.6 * whole[0]
+    assert again.costs["latency_s"].value <= whole[1]
+
+
+def test_the_front_trades_cost_for_loss(parts) -> None:
+    front = fitter(parts, SteppedTarget()).front()
+    costs, losses = [each.costs["latency_s"] for each in front], [each.loss for each in front]
+    assert len(front) >= 4
+    assert costs == sorted(costs)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_finished_networks_decide(parts) -> None:
+    """A proposal whose loss was underestimated does not win."""
+    model, channels, scores, loss = parts
+    good = Candidate(Choice((8, 16, 16)), {}, 0.5, 0.5)
+    bad = Candidate(Choice((16, 4, 4)), {}, 0.1, 0.1)
+    assert winner(model, channels, scores, [bad, good], loss).choice == good.choice
