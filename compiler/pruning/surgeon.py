@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import lapack
 
 from ..analysis.channels import ChannelGroup, Channels
 from ..analysis.channels.shapes import with_shapes
@@ -101,7 +102,7 @@ def _of_layer(layer: Layer, grams: Floats, variance: float) -> list[_Problem]:
     assert data is not None  # an initializer
     k = grams.shape[1]
     ridge = np.maximum(RIDGE * np.trace(grams, axis1=1, axis2=2) / k, np.finfo(np.float32).tiny)
-    inverses = np.linalg.inv(grams + ridge[:, None, None] * np.eye(k))
+    inverses = [_inverse(gram + number * np.eye(k)) for gram, number in zip(grams, ridge, strict=True)]
     rows_per_input = int(np.prod(layer.kernel, dtype=np.int64))
     return [
         _Problem(inverse, matrix, variance, rows_per_input, number)
@@ -109,9 +110,22 @@ def _of_layer(layer: Layer, grams: Floats, variance: float) -> list[_Problem]:
     ]
 
 
+def _inverse(matrix: Floats) -> Floats:
+    """Of a positive definite matrix, from its Cholesky factor: a third of the work of a general inverse."""
+    factor, failed = lapack.dpotrf(matrix, lower=True)
+    lower, _ = lapack.dpotri(factor, lower=True)
+    if failed:
+        return np.linalg.inv(matrix)
+    lower = np.tril(lower)
+    return np.asarray(lower + np.tril(lower, -1).T)
+
+
 @dataclass(eq=False)
 class _Reader:
-    """A problem as one channel group sees it: `rows[i]` are the rows of W that belong to the group's i-th unit."""
+    """A problem as one channel group sees it: `rows[i]` are the rows of W that belong to the group's i-th unit.
+
+    What is removed leaves the matrices, so that every step is cheaper than the one before.
+    """
 
     inverse: Floats
     weights: Floats
@@ -130,21 +144,26 @@ class _Reader:
             return None
         inputs = positions.reshape(group.size, -1, 1)
         rows = inputs * problem.rows_per_input + np.arange(problem.rows_per_input)
-        return cls(problem.inverse.copy(), problem.weights.copy(), problem.variance, rows.reshape(group.size, -1))
+        return cls(problem.inverse, problem.weights, problem.variance, rows.reshape(group.size, -1))
 
     def costs(self, left: Array) -> Floats:
         """The relative cost of removing each of the units `left`."""
         rows = self.rows[left]
         blocks = self.inverse[rows[:, :, None], rows[:, None, :]]
         weights = self.weights[rows]
-        return np.asarray((weights * np.linalg.solve(blocks, weights)).sum(axis=(1, 2)) / self.variance)
+        squares = weights @ weights.transpose(0, 2, 1)
+        return np.asarray((np.linalg.inv(blocks) * squares).sum(axis=(1, 2)) / self.variance)
 
     def remove(self, gone: Array) -> None:
         """Refits all other rows to the loss of these units."""
         rows = self.rows[gone].ravel()
-        gain = np.linalg.solve(self.inverse[np.ix_(rows, rows)], self.inverse[rows]).T
-        self.weights -= gain @ self.weights[rows]
-        self.inverse -= gain @ self.inverse[rows]
+        stay = np.ones(len(self.inverse), np.bool_)
+        stay[rows] = False
+        across = self.inverse[rows][:, stay]
+        gain = np.linalg.solve(self.inverse[np.ix_(rows, rows)], across).T
+        self.weights = self.weights[stay] - gain @ self.weights[rows]
+        self.inverse = self.inverse[np.ix_(stay, stay)] - gain @ across
+        self.rows = (np.cumsum(stay) - 1)[self.rows]
 
 
 def _greedy_costs(readers: Sequence[_Reader], size: int) -> Floats:
