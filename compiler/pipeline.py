@@ -121,11 +121,12 @@ def part(progress: Progress, start: float, end: float) -> Progress:
     return report
 
 
+_SCHEDULE_EFFORTS: Mapping[str, float] = {"iterative": 100, "gradual": 200}
 # How long passes take, in units of a quick one, for the progress bar alone.
 _EFFORTS: Mapping[str, Callable[[Options], float]] = {
     "prune_layers": lambda options: 10 if options.layer_sparsity else 0,
     "fit_budget": lambda options: 60 if options.budget else 1,
-    "prune_channels": lambda options: (100 if options.schedule == "iterative" else 20) if options.sparsity else 0,
+    "prune_channels": lambda options: _SCHEDULE_EFFORTS.get(options.schedule, 20) if options.sparsity else 0,
     "prune_weights": lambda options: 20 if options.weight_sparsity else 0,
     "fine_tune": lambda options: 10 * options.training.epochs,
     "quantize": lambda options: 10,

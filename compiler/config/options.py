@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from ..training.tuning import Tuning
 from .setting import Entry, Section, Setting, entries
@@ -137,10 +137,17 @@ class Pruning:
     schedule: Annotated[
         str,
         Setting(
-            "All at once, or step by step, going back where --max-drop would be broken.",
-            ("one-shot", "iterative"),
+            "All at once; step by step, going back where --max-drop would be broken; or while training (--epochs): "
+            "gradual (channels or weights), surgery (weights return), lottery (weights start anew).",
+            ("one-shot", "iterative", "gradual", "surgery", "lottery"),
         ),
     ] = "one-shot"
+    rounds: Annotated[
+        int, Setting("Of a lottery ticket's trainings, or of stages in which channels go gradually.", at_least=1)
+    ] = 4
+    rewind: Annotated[
+        int, Setting("The epoch that a lottery ticket's weights go back to; 0: the initial weights.", at_least=0)
+    ] = 0
     explain: Annotated[
         bool, Setting("Say in the report what each criterion would remove and cost; takes a little longer.")
     ] = False
@@ -185,6 +192,9 @@ class Quantization:
             ("auto", "minmax", "extrapolated", "percentile", "mse", "entropy"),
         ),
     ] = "auto"
+    random_calibration: Annotated[
+        bool, Setting("Without data, find ranges on random numbers; accuracy will suffer.")
+    ] = False
     rounding: Annotated[
         str,
         Setting(
@@ -248,7 +258,6 @@ class Options(Coding, Quantization, Pruning, Contract, Common):
 
     training: Tuning = field(default_factory=lambda: Tuning(epochs=0))  # without epochs: no fine-tuning
     budget: Mapping[str, float] = field(default_factory=dict)  # upper bounds of costs (quantity.UNITS) to fit to
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 # All sections in the order of the configuration file.

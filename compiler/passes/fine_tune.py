@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from ..data import Data
 from ..errors import UsageError
 from ..model.model import Model
+from ..training.plans import Gradual, Lottery, weight_plan
 from ..training.tuning import Tuned, Tuning
 from .base import Context, Note, PassResult
+from .prune_weights import choose_pattern
 
 
 class FineTune:
@@ -16,10 +19,11 @@ class FineTune:
 
     The model as it was before the first pass teaches, so that samples need no labels; with labels, these have the rest
     of `options.training.distillation`. Zeros that pruning made stay. Under `options.checkpoint_dir` the state is kept
-    after every epoch, and an interrupted run goes on from there.
+    after every epoch, and an interrupted run goes on from there. Where `options.schedule` prunes weights while
+    training, this is where it does. What the gradual schedule has trained between its cuts of channels is done already.
 
     Raises:
-        UsageError: there are no samples (code `needs-data`), or see `training.fine_tune`.
+        UsageError: there are no samples (code `needs-data`), or see `training.fine_tune` and `plans.weight_plan`.
         ToolError: PyTorch is not installed (`missing-extra`).
     """
 
@@ -29,26 +33,54 @@ class FineTune:
     ensures: ClassVar[tuple[str, ...]] = ("valid", "interface", "sparsity")
 
     def run(self, model: Model, context: Context) -> PassResult:
-        tuning = context.options.training
-        return learn(model, context, tuning, self.name) if tuning.epochs else PassResult(model, False)
+        options = context.options
+        plan = weight_plan(options, choose_pattern(options.pattern, context.formats))
+        staged = options.schedule == "gradual" and options.sparsity > 0
+        if not options.training.epochs or (staged and plan is None):
+            return PassResult(model, False)
+        return learn(model, context, options.training, self.name, plan)
 
 
-def learn(model: Model, context: Context, tuning: Tuning, stage: str) -> PassResult:
-    """Trains the model as it is; `stage` names the checkpoint."""
-    from ..training import fine_tune
+def learn(
+    model: Model, context: Context, tuning: Tuning, stage: str, plan: Gradual | Lottery | None = None
+) -> PassResult:
+    """Trains the model as it is, or prunes its weights meanwhile; `stage` names the checkpoint."""
+    from ..training import train_by_plan
 
-    folder = context.options.checkpoint_dir
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    tuned = fine_tune(
+    data = samples(context)
+    tuned = train_by_plan(
         model,
-        samples(context),
+        data,
         tuning,
+        plan,
         teacher=context.original,
-        checkpoint=None if folder is None else folder / f"{stage}.ckpt",
+        checkpoint=checkpoint_of(context, stage),
         progress=context.progress,
     )
-    return PassResult(tuned.model, True, (tuned_note(tuned, len(samples(context))),))
+    notes = [tuned_note(tuned, len(data))]
+    if plan is not None:
+        notes.append(pruned_note(tuned, plan))
+    return PassResult(tuned.model, True, tuple(notes))
+
+
+def checkpoint_of(context: Context, stage: str) -> Path | None:
+    """The file for a stage's state, in a folder that is there."""
+    folder = context.options.checkpoint_dir
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{stage}.ckpt"
+
+
+def pruned_note(tuned: Tuned, plan: Gradual | Lottery) -> Note:
+    """What a schedule made of the weights."""
+    last, back = tuned.updates[-1], sum(update.spliced for update in tuned.updates)
+    returned = f"; {back} weights came back meanwhile" if back else ""
+    return Note(
+        "weights-zeroed",
+        f"{type(plan).__name__} pruning: {100 * last.realised:.1f} % of the weights of the layers that take part "
+        f"zeroed in the pattern {plan.pattern}, in {len(tuned.updates)} steps{returned}.",
+    )
 
 
 def samples(context: Context) -> Data:

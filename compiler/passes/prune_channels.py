@@ -13,14 +13,17 @@ from ..analysis.channels import REASONS, Channels, channel_groups
 from ..errors import InvalidModelError, UsageError
 from ..model.model import Model
 from ..pruning.cut import cut
+from ..pruning.patterns import Pattern
 from ..pruning.prove import prove
 from ..pruning.reconstruct import Reconstruction, reconstruct
 from ..pruning.schedules import Plan, Stepwise, held_out, prune_stepwise
 from ..pruning.scoring.batch_norm import known_scales
 from ..pruning.select import Selection, select
 from ..pruning.structures import ChannelStructure
+from ..training.plans import GradualChannels, weight_plan
 from .base import Context, Note, PassResult, unreached
 from .contract import as_compiled
+from .fine_tune import checkpoint_of, samples
 from .loss_notes import loss_notes
 
 MAX_PROOF_ERROR = 1e-4  # relative; fp32 models agree to 1e-6, anything above this is a fault and no rounding
@@ -39,7 +42,8 @@ class PruneChannels:
 
     Reads `context.options`: `sparsity` (share of MACs to remove; 0 leaves the model as it is), `criterion`, `scope`,
     `schedule`, `max_drop`, `reconstruct` and `seed`; `context.formats.channel_multiple`; and `context.calibration` for
-    the reconstruction. The iterative schedule holds half of the calibration samples out to measure on.
+    the reconstruction. The iterative schedule holds half of the calibration samples out to measure on; the gradual one
+    trains between its stages.
 
     Raises:
         InvalidModelError: the cut model does not equal the original with zeroed consumers (code `proof-failed`).
@@ -55,14 +59,11 @@ class PruneChannels:
         options = context.options
         if options.sparsity == 0:
             return PassResult(model, False)
-        if options.schedule not in ("one-shot", "iterative"):
-            raise UsageError(
-                f"There is no pruning schedule called '{options.schedule[:64]}'.",
-                code="unknown-schedule",
-                hint="Schedules: one-shot, iterative.",
-            )
+        weight_plan(options, Pattern("weight"))  # refuses what is no schedule, and one that lacks a training
         if options.schedule == "iterative":
             return prune_iteratively(model, context)
+        if options.schedule == "gradual":
+            return prune_in_stages(model, context)
         channels = channel_groups(model)
         chosen = select(
             model,
@@ -136,6 +137,31 @@ def prune_iteratively(model: Model, context: Context) -> PassResult:
         return PassResult(model, False, notes, details)
     check_proof(found.proof_error, ())
     return PassResult(found.model, True, notes, details)
+
+
+def prune_in_stages(model: Model, context: Context) -> PassResult:
+    """Gradually, with training in between; the model as it was before the first pass teaches."""
+    from ..training import prune_channels_gradually
+
+    options = context.options
+    staged = prune_channels_gradually(
+        model,
+        samples(context),
+        options.training,
+        GradualChannels(options.sparsity, options.criterion, options.scope, options.rounds, options.reconstruct),
+        teacher=context.original,
+        structure=ChannelStructure(context.formats.channel_multiple),
+        checkpoint=checkpoint_of(context, "prune_channels"),
+        progress=context.progress,
+    )
+    check_proof(staged.proof_error, ())
+    shares = ", ".join(f"{100 * stage.fraction:.1f} %" for stage in staged.stages)
+    text = (
+        f"{len(staged.stages)} stages with {options.training.epochs} epochs between and after them: {shares} fewer "
+        f"MACs; mean loss {staged.stages[0].loss:.4g} -> {staged.stages[-1].loss:.4g}; every cut proven, largest "
+        f"relative difference {staged.proof_error:.1e}."
+    )
+    return PassResult(staged.model, True, (*pinned_notes(channel_groups(model)), Note("channels-removed", text)))
 
 
 def steps_note(found: Stepwise, plan: Plan, samples: int) -> Note:

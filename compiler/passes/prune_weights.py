@@ -9,6 +9,7 @@ from ..model.model import Model
 from ..pruning.patterns import Pattern, parse_pattern
 from ..pruning.sparsify import Sparsified, sparsify
 from ..target import Formats
+from ..training.plans import weight_plan
 from .base import Context, Note, PassResult
 from .loss_notes import loss_notes
 
@@ -25,7 +26,8 @@ class PruneWeights:
     """Zeroes `options.weight_sparsity` of the weights of every layer in `options.pattern` (`auto`: the device's own).
 
     Depthwise convolutions, and layers too small for the pattern, stay dense. With `context.calibration` weights are
-    scored by what their loss costs and the others refitted; without it by magnitude.
+    scored by what their loss costs and the others refitted; without it by magnitude. Where the schedule prunes while
+    training, `fine_tune` does.
 
     Raises:
         UsageError: the pattern or criterion is not known, or the share is not in [0, 1) (code `bad-sparsity`).
@@ -47,6 +49,8 @@ class PruneWeights:
                 hint="Give a number from 0 (zero nothing) to just below 1.",
             )
         pattern = choose_pattern(options.pattern, context.formats)
+        if weight_plan(options, pattern) is not None:
+            return PassResult(model, False, tuple(pays_notes(pattern, context.formats)))
         density = pattern.density(1 - options.weight_sparsity)
         done = sparsify(
             model,

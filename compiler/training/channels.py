@@ -102,7 +102,7 @@ def prune_channels_gradually(
             replace(tuning, epochs=epochs),
             teacher=teacher or model,
             freeze=freeze,
-            checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.stage {number}"),
+            checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.stage-{number}"),
             progress=shown,
         )
         gone = 1 - channel_groups(with_shapes(tuned.model)).macs() / max(total, 1)

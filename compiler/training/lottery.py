@@ -8,7 +8,7 @@ Stabilizing the Lottery Ticket Hypothesis, 2019).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from ..pruning.patterns import Mask
 from ..target import Progress, no_progress
 from .initialise import initialised
 from .masking import Targets
-from .parameters import trainable
-from .plans import Lottery
+from .parameters import trainable, zero_masks
+from .plans import Gradual, Lottery, Update
 from .trainer import fine_tune
 from .tuning import Tuned, Tuning
 
@@ -83,6 +83,7 @@ def find_ticket(
     targets = Targets(model, plan.pattern, plan.scope, names)
     targets.check(plan.target)
     start = initialised(model, names, tuning.seed) if initial is None else _aligned(model, initial)
+    start = masked(start, zero_masks(model, names))  # what pruning had zeroed before
 
     dense = 0 if initial is not None else tuning.epochs
     total = plan.rewind + dense + plan.rounds * tuning.epochs
@@ -96,7 +97,9 @@ def find_ticket(
             teacher=teacher,
             freeze=freeze,
             until=until,
-            checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{what}"),
+            checkpoint=None
+            if checkpoint is None
+            else checkpoint.with_name(f"{checkpoint.name}.{what.replace(' ', '-')}"),
             progress=lambda _, share: progress(f"Lottery ticket: {what}", (done + share * tuning.epochs) / total),
         )
 
@@ -113,7 +116,20 @@ def find_ticket(
         tuned = train(ticket, f"round {number}", plan.rewind + dense + (number - 1) * tuning.epochs)
         trained = tuned.model
         rounds.append(Round(targets.realised(masks), tuned.losses[-1]))
-    return Ticket(trained, ticket, masks, tuple(rounds), tuned)
+    updates = tuple(
+        Update(number * tuning.epochs, 1 - (1 - plan.target) ** ((number + 1) / plan.rounds), each.sparsity)
+        for number, each in enumerate(rounds)
+    )
+    return Ticket(trained, ticket, masks, tuple(rounds), replace(tuned, updates=updates))
+
+
+def train_by_plan(
+    model: Model, data: Data, tuning: Tuning, plan: Gradual | Lottery | None = None, **settings: Any
+) -> Tuned:
+    """Trains by any plan, or by none; `settings` are those of `fine_tune` or `find_ticket`, which fit all plans."""
+    if isinstance(plan, Lottery):
+        return find_ticket(model, data, tuning, plan, **settings).tuned
+    return fine_tune(model, data, tuning, plan=plan, **settings)
 
 
 def masked(model: Model, masks: Mapping[str, Mask]) -> Model:

@@ -7,12 +7,17 @@ Efficient DNNs, 2016 (`Surgery`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
 from ..pruning.patterns import Pattern
 
+if TYPE_CHECKING:
+    from ..config.options import Options
+
 Scope = Literal["layer", "global"]
+WHILE_TRAINING = ("gradual", "surgery", "lottery")
+SCHEDULES = ("one-shot", "iterative", *WHILE_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class GradualChannels:
 
     fraction: float
     criterion: str = "auto"
-    scope: Scope = "global"
+    scope: str = "global"
     rounds: int = 4
     refit: bool = True
 
@@ -157,6 +162,44 @@ class GradualChannels:
                 why=str(self),
                 hint="The target is a share of the MACs below 1; there is at least one stage.",
             )
+
+
+def weight_plan(options: Options, pattern: Pattern) -> Gradual | Lottery | None:
+    """How weights are pruned while training, after the user's options; None where they are not.
+
+    Raises:
+        UsageError: the schedule is unknown (`unknown-schedule`), there is no training for it
+            (`schedule-needs-training`), or no weights are asked away that it could prune (`schedule-needs-sparsity`).
+    """
+    schedule, sparsity = options.schedule, options.weight_sparsity
+    if schedule not in SCHEDULES:
+        raise UsageError(
+            f"There is no pruning schedule called '{schedule[:64]}'.",
+            code="unknown-schedule",
+            hint=f"Schedules: {', '.join(SCHEDULES)}.",
+        )
+    if schedule not in WHILE_TRAINING:
+        return None
+    if not options.training.epochs:
+        raise UsageError(
+            f"The schedule '{schedule}' prunes while training, and there is no training.",
+            code="schedule-needs-training",
+            hint="--epochs 30 --data FILE.npz",
+        )
+    if not sparsity and (schedule != "gradual" or not options.sparsity):
+        raise UsageError(
+            f"The schedule '{schedule}' has nothing to prune.",
+            code="schedule-needs-sparsity",
+            why="It zeroes weights; channels go gradually, or before the training."
+            if schedule != "gradual"
+            else "Neither channels nor weights are asked away.",
+            hint="--weight-sparsity 0.8",
+        )
+    if not sparsity:
+        return None
+    if schedule == "lottery":
+        return Lottery(sparsity, pattern, options.rounds, options.rewind)
+    return Surgery(sparsity, pattern) if schedule == "surgery" else Gradual(sparsity, pattern)
 
 
 def _spread(begin: float, end: float, updates: int, steps: int) -> tuple[int, ...]:
