@@ -21,6 +21,7 @@ DOCUMENTS = (
     "kernels/README.md",
     "targets/c/README.md",
     "targets/ort/README.md",
+    "targets/fpga/README.md",
     "tests/bench/README.md",
 )
 

