@@ -25,7 +25,7 @@ def features(data: Data, model: Model) -> Floats:
     """
     name = _last_input(model)
     if name is not None:
-        values = Session(model, [name]).run(data.inputs)[name]
+        values = Session(model, [name], optimise=False).run(data.inputs)[name]
         if len(values) == len(data):
             return _rows(values)
     inputs = [_flat(array) for array in data.inputs.values()]

@@ -25,7 +25,8 @@ def el2n(data: Data, model: Model) -> Floats:
     """The norm of the error: of the classes' probabilities, or of the outputs where labels are no classes."""
     labels = _labels(data, "el2n")
     value = model.graph.outputs[0]
-    outputs = Session(model, [value.name or ""]).run(data.inputs)[value.name or ""].astype(np.float64)
+    name = value.name or ""
+    outputs = Session(model, [name], optimise=False).run(data.inputs)[name].astype(np.float64)
     if labels.size == len(data) and labels.dtype.kind in "iu" and outputs.ndim == 2 and outputs.shape[1] > 1:
         if labels.min() < 0 or labels.max() >= outputs.shape[1]:
             raise _bad_labels(f"The network tells {outputs.shape[1]} classes apart.")

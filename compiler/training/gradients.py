@@ -40,7 +40,7 @@ class _Losses:
         self.heads = answers(model, self._kind)
         self._spreads = [1.0] * len(self.heads)
         if self._kind == "mse":
-            found = Session(model, list(self.heads)).run(data.inputs)
+            found = Session(model, list(self.heads), optimise=False).run(data.inputs)
             self._spreads = [max(float(np.std(found[name])), 1e-12) for name in self.heads]
 
     def __call__(self, found: Mapping[str, Tensor], start: int, count: int) -> Tensor:

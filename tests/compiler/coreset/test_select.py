@@ -9,10 +9,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from pruning_nets import net
+from pruning_nets import NETS, net
 
 from prunus.compiler.coreset import METHODS, Coreset, parse_coreset, select
 from prunus.compiler.coreset.cover import k_center, representatives
+from prunus.compiler.coreset.features import features
 from prunus.compiler.coreset.hardness import el2n, grand
 from prunus.compiler.data import Data
 from prunus.compiler.errors import UsageError
@@ -20,6 +21,7 @@ from prunus.compiler.executor import run_model
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.quantize import Quantize
+from prunus.compiler.pruning.prove import random_inputs
 
 TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs the extra train")
 KINDS = 12
@@ -177,3 +179,12 @@ def test_bad_requests_are_refused(name: str, golden: Callable[[str, str], None])
         ask()
     assert failure.value.code == code
     golden(f"errors/{name}.txt", f"{failure.value}\n  code: {code} (exit code {failure.value.exit_code})\n")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_kind_of_network_has_features(name: str) -> None:
+    model = NETS[name]()
+    data = Data(random_inputs(model, 24, 0))
+    found = features(data, model)
+    assert len(found) == 24 and np.isfinite(found).all()
+    assert len(select(data, model, "k-center", 8)) == 8

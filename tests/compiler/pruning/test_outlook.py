@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from prunus.compiler.passes.survey import Survey
 from prunus.compiler.pruning.criteria import CRITERIA
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.outlook import NEED_DATA, SLOW, outlooks, possible
+from prunus.compiler.pruning.prove import random_inputs
 from prunus.compiler.pruning.select import select
 from prunus.compiler.registry import resolve
 from prunus.compiler.target import Formats, quantized_like
@@ -72,6 +74,17 @@ def test_a_criterion_asked_for_by_name_must_be_possible() -> None:
     with pytest.raises(UsageError) as failure:
         outlooks(NETS["chain"](), 0.3, ("wanda",))
     assert failure.value.code == "needs-data"
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_kind_of_network_can_be_asked(name: str) -> None:
+    """Without labels, with refitting and with costs."""
+    model, place = NETS[name](), resolve("npu-16nm")
+    criteria = ("l2", "obd") if find_spec("torch") else ("l2",)
+    data = Data(random_inputs(model, 24, 0))
+    for each in outlooks(model, 0.3, criteria, data=data, target=place, refit=True).found:
+        assert each.loss is not None and each.refitted_loss is not None and each.estimate is not None
+        assert np.isfinite([each.loss, each.refitted_loss]).all()
 
 
 def test_the_pass_changes_nothing_and_tells() -> None:
