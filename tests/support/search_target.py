@@ -9,6 +9,7 @@ from math import ceil, prod
 import numpy as np
 from pruning_nets import net
 
+from prunus.compiler.analysis.channels.shapes import with_shapes
 from prunus.compiler.data import Data
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import Layer, Workload
@@ -65,7 +66,8 @@ def half_redundant() -> Model:
     w1 = rng.standard_normal((16, 3, 3, 3)).astype(np.float32) * 0.4
     b1 = rng.standard_normal(16).astype(np.float32) * 0.1
     w1[8:], b1[8:] = w1[:8], b1[:8]
-    return net(
+    return with_shapes(
+        net(
         """a = Conv<pads = [1,1,1,1]>(x, w1, b1)  c = Relu(a)  d = Conv<pads = [1,1,1,1]>(c, w2, b2)  e = Relu(d)
            i = Conv<pads = [1,1,1,1]>(e, w3, b3)  j = Relu(i)  k = Conv<pads = [1,1,1,1]>(j, w4, b4)  l = Add(e, k)
            h = Relu(l)  p = GlobalAveragePool(h)  f = Flatten(p)  y = Gemm<transB = 1>(f, wy, by)""",
@@ -73,11 +75,13 @@ def half_redundant() -> Model:
             "w1": w1, "b1": b1, "w2": (16, 16, 3, 3), "b2": (16,), "w3": (16, 16, 3, 3), "b3": (16,),
             "w4": (16, 16, 3, 3), "b4": (16,), "wy": (5, 16), "by": (5,),
         },
+        x="float[N,3,6,6] x",
+        )
     )  # fmt: skip
 
 
 def samples(count: int = 96) -> Data:
     """Smooth random images."""
-    noise = np.random.default_rng(0).standard_normal((count, 3, 10, 10))
+    noise = np.random.default_rng(0).standard_normal((count, 3, 8, 8))
     smooth = (noise[:, :, 1:-1, 1:-1] + noise[:, :, :-2, 1:-1] + noise[:, :, 1:-1, :-2]).astype(np.float32)
     return Data({"x": smooth})

@@ -7,7 +7,6 @@ import pytest
 from search_target import half_redundant, samples
 
 from prunus.compiler.analysis.channels import channel_groups
-from prunus.compiler.analysis.channels.shapes import with_shapes
 from prunus.compiler.data import Data
 from prunus.compiler.pruning.criteria import importance
 from prunus.compiler.pruning.masked import MaskedModel
@@ -36,7 +35,7 @@ def test_copies_are_worth_nothing_once_the_reader_is_refitted(parts) -> None:
     without_copies = (8, *others)
     removed = removal(channels, without_copies, scores)
     assert set(np.flatnonzero(removed) % 8) == set(range(8))  # one of each pair
-    masked = MaskedModel(with_shapes(model), channels)
+    masked = MaskedModel(model, channels)
     whole, cut_only = (masked.run(data, 16, mask) for mask in (channels.keep_all(), removed))
     assert loss(without_copies) < 0.01
     assert divergence(whole, cut_only, classes=False) > 0.3
