@@ -29,6 +29,10 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+# quantizes the weights of a float layer that stands between quantizers, where the model means it to stay float
+NOT_AS_WRITTEN = ["WeightBiasQuantization"]
+
+
 def expose(proto: onnx.ModelProto, fetch: Sequence[str]) -> onnx.ModelProto:
     """A copy of the model with further values as graph outputs (their types are inferred by the runtime)."""
     copy = onnx.ModelProto()
@@ -63,7 +67,9 @@ class Session:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             data = expose(proto, self.outputs).SerializeToString()
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"], disabled_optimizers=NOT_AS_WRITTEN
+            )
         except RUNTIME_ERRORS as error:
             raise InvalidModelError(
                 "onnxruntime does not load the model.", code="runtime-rejects-model", why=str(error)[:2000]

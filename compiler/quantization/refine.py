@@ -139,5 +139,6 @@ def _error(stored: Stored, layer: Layer, equations: NormalEquations) -> float:
     weights = layer.matrix(stored.found.real(stored.linear.axis))
     bias: Floats = np.zeros(weights.shape[::2])
     if stored.found.bias is not None:
-        bias = (stored.found.bias * stored.found.bias_scale.astype(np.float64)).reshape(bias.shape)
+        real: Floats = stored.found.bias * stored.found.bias_scale.astype(np.float64)
+        bias = real.reshape(bias.shape)
     return equations.error(weights, bias)

@@ -71,7 +71,7 @@ def adaround(weights: Floats, qmax: int, hessian: Floats) -> Integers:
     for step in range(STEPS):
         sigmoid = 1 / (1 + np.exp(-hidden))
         up = np.clip(sigmoid * (high - low) + low, 0.0, 1.0)
-        gradient = 2 * (floor + up - weights) @ damped
+        gradient: Array = 2 * (floor + up - weights) @ damped
         progress = (step / STEPS - WARM_UP) / (1 - WARM_UP)
         if progress > 0:
             beta = BETA[1] + (BETA[0] - BETA[1]) * (1 + np.cos(np.pi * progress)) / 2
@@ -83,7 +83,7 @@ def adaround(weights: Floats, qmax: int, hessian: Floats) -> Integers:
     return _better(rounded, nearest(weights, qmax, hessian), weights, damped)
 
 
-def _adam(gradient: Floats, moments: tuple[Floats, Floats], step: int) -> Floats:
+def _adam(gradient: Array, moments: tuple[Floats, Floats], step: int) -> Floats:
     """The step of Adam (Kingma and Ba 2015); `moments` change in place."""
     first, second = moments
     first[:] = 0.9 * first + 0.1 * gradient
@@ -119,9 +119,8 @@ def _permuted(hessian: Floats, order: Array) -> Floats:
 def _inverse_cholesky(hessian: Floats) -> Floats:
     """The upper triangular U with U' U = H^-1."""
     inverse = np.linalg.inv(hessian)
-    lower = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
-    upper: Floats = lower.transpose(0, 2, 1)
-    return upper
+    lower: Floats = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
+    return lower.transpose(0, 2, 1)
 
 
 def _column_by_column(weights: Floats, factor: Floats, qmax: int) -> Integers:

@@ -168,9 +168,9 @@ def expand(proto: onnx.ModelProto, quantizers: Mapping[str, FakeQuantizer], cons
             source = _quantized(proto, quantizer, source, parameters, output, constant)
         else:
             source = constant(f"{output}.integers", quantizer.integers(x))
-        attributes = {} if quantizer.axis is None else {"axis": quantizer.axis}
-        made = onnx.helper.make_node("DequantizeLinear", [source, *parameters], [output], **attributes)
-        made.name = node.name
+        made = onnx.helper.make_node("DequantizeLinear", [source, *parameters], [output], node.name)
+        if quantizer.axis is not None:
+            made.attribute.append(onnx.helper.make_attribute("axis", quantizer.axis))
         proto.graph.node.append(made)
 
 

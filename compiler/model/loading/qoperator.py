@@ -33,19 +33,21 @@ class _Expansion:
     def input(self, index: int) -> str:
         return self.node.input[index] if index < len(self.node.input) else ""
 
-    def add(self, op_type: str, *inputs: str, output: str = "", **attributes: int) -> str:
+    def add(self, op_type: str, *inputs: str, output: str = "", axis: int | None = None) -> str:
         """A node with one output; returns its name."""
         output = output or f"{self.prefix}.{len(self.nodes)}"
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
         name = self.node.name if op_type not in ("QuantizeLinear", "DequantizeLinear", "Mul") else ""
-        self.nodes.append(onnx.helper.make_node(op_type, list(inputs), [output], name, **attributes))
+        self.nodes.append(onnx.NodeProto(op_type=op_type, input=inputs, output=[output], name=name))
+        if axis is not None:
+            self.nodes[-1].attribute.append(onnx.helper.make_attribute("axis", axis))
         return output
 
     def real(self, first: int, axis: int | None = None) -> str:
         """The dequantized value of inputs `first` (integers), `first` + 1 (scale) and `first` + 2 (zero point)."""
         names = (self.input(first), self.input(first + 1), self.input(first + 2))
-        return self.add("DequantizeLinear", *names, **({} if axis is None else {"axis": axis}))
+        return self.add("DequantizeLinear", *names, axis=axis)
 
     def bias(self, index: int, x_scale: int, w_scale: int) -> str:
         """An int32 bias, dequantized by the product of both scales."""

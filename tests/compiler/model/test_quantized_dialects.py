@@ -48,6 +48,17 @@ def _evaluator(domain: str) -> type[OpRun]:
     return Quant
 
 
+class BatchNormalization(OpRun):
+    """onnx's own evaluator takes old versions of this operator to be training."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, scale: Any, bias: Any, mean: Any, var: Any, epsilon=1e-5, **_: Any) -> tuple:
+        wide = (-1, *[1] * (x.ndim - 2))
+        scale, bias, mean, var = (each.reshape(wide) for each in (scale, bias, mean, var))
+        return (((x - mean) / np.sqrt(var + epsilon) * scale + bias).astype(np.float32),)
+
+
 def _by_definition(path: Path, x: np.ndarray) -> np.ndarray:
     """The file's output, every Quant evaluated with numpy."""
     proto = onnx.load(path)
@@ -55,6 +66,7 @@ def _by_definition(path: Path, x: np.ndarray) -> np.ndarray:
         proto.opset_import.append(helper.make_opsetid(domain, 1))
     evaluators = [_evaluator(domain) for domain in (QONNX, "finn.custom_op.general", "onnx.brevitas")]
     name = next(value.name for value in proto.graph.input)
+    evaluators.append(BatchNormalization)
     return ReferenceEvaluator(proto, new_ops=evaluators).run(None, {name: x})[0]
 
 
