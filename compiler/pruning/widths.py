@@ -9,11 +9,12 @@ that the budget holds; what loses less is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_softmax
 
 from ..analysis.channels import Channels
 from ..analysis.channels.groups import Mask
@@ -29,11 +30,12 @@ from .sampling import fixed_batch
 from .scoring.sensitivity import damage
 from .structures import ChannelStructure, unit_width
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 TRIALS = 40
-SAMPLES = 64  # that a trial is refitted on, and as many others that it is judged by; then the other way round
+SAMPLES = 192  # that a trial is refitted on, and at most as many others that it is judged by
 LEAST_SAMPLES = 32
-MAX_MACS = 2e11  # that all trials may run, both networks and all samples counted
+MAX_MACS = 4e11  # that all trials may run, both networks and all samples counted
 LEAST_TRIALS = 10  # fewer are not worth their time
 _FIRST_STEP, _LAST_STEP = 0.4, 0.1  # deviation of the logarithm of a width
 _CHANGED = 0.6  # share of the groups that a trial changes
@@ -52,7 +54,7 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Widths:
-    """The best removal found, and how much the outputs lose (relative squared error) with it and with the first."""
+    """The best removal found, and how much the outputs lose with it and with the first one."""
 
     removed: Mask
     first_damage: float
@@ -63,7 +65,7 @@ def affordable_trials(model: Model, channels: Channels, data: Data) -> int:
     """How many trials a search may take; 0 where it is not worth it, or there are too few samples."""
     if len(channels.prunable) < 2 or len(data) < LEAST_SAMPLES or fixed_batch(model) not in (None, 1):
         return 0
-    samples = 2 * min(len(data), 2 * SAMPLES)
+    samples = 2 * min(len(data), SAMPLES)
     count = min(TRIALS, int(MAX_MACS / max(channels.macs() * samples, 1)))
     return count if count >= LEAST_TRIALS else 0
 
@@ -137,26 +139,33 @@ class _Shares:
 
 
 class _Judge:
-    """What the outputs lose by a removal after refitting: on each half of some samples, refitted on the other half."""
+    """What the outputs lose by a removal: after refitting on some samples, on others.
+
+    For a network that ends in a softmax it is the divergence of the classes' probabilities, else the squared error.
+    """
 
     def __init__(self, model: Model, channels: Channels, data: Data, rng: np.random.Generator) -> None:
         self._model, self._channels = with_shapes(model), channels
         self._outputs = list(compared_values(model))
         chosen = rng.permutation(len(data))[: 2 * SAMPLES]
         plain = Data(data.inputs)  # no labels: the original network is the goal
-        self._halves = [plain.take(np.sort(half)) for half in np.array_split(chosen, 2)]
-        self._goals = [self._run(self._model, half) for half in self._halves]
+        self._fitting = plain.take(np.sort(chosen[len(chosen) // 3 :][:SAMPLES]))
+        self._judging = plain.take(np.sort(chosen[: len(chosen) // 3]))
+        self._goal = self._run(self._model)
 
     def __call__(self, removed: Mask) -> float:
         pruned = cut(self._model, self._channels, removed)
-        return float(np.mean(list(self._damages(pruned, removed))))
+        found = self._run(reconstruct(self._model, pruned, self._channels, removed, self._fitting).model)
+        softmax = len(self._outputs) == 2 and found[1].ndim == 2
+        loss = _divergence(self._goal[1], found[1]) if softmax else damage(self._goal, found, None)
+        return loss if np.isfinite(loss) else np.inf
 
-    def _damages(self, pruned: Model, removed: Mask) -> Iterator[float]:
-        for fitting, judging, goal in zip(self._halves, self._halves[::-1], self._goals[::-1], strict=True):
-            found = reconstruct(self._model, pruned, self._channels, removed, fitting).model
-            loss = damage(goal, self._run(found, judging), None)
-            yield loss if np.isfinite(loss) else np.inf
-
-    def _run(self, model: Model, data: Data) -> list[npt.NDArray[np.generic]]:
-        found = Session(model, self._outputs).run(data.inputs)
+    def _run(self, model: Model) -> list[Array]:
+        found = Session(model, self._outputs).run(self._judging.inputs)
         return [found[name] for name in self._outputs]
+
+
+def _divergence(goal: Array, found: Array) -> float:
+    """The mean of KL(softmax(goal) || softmax(found)) over samples; logits [n, classes]."""
+    wanted, other = log_softmax(goal.astype(np.float64), axis=1), log_softmax(found.astype(np.float64), axis=1)
+    return float((np.exp(wanted) * (wanted - other)).sum(axis=1).mean())

@@ -1,0 +1,258 @@
+"""What pruning costs in accuracy: four trained networks with 1.25, 1.5, 2 and 3 times fewer multiply-accumulates.
+
+    pip install 'prunus[train,bench]'
+    python examples/accuracy_curves.py OUT --models FOLDER [--networks digits resnet8] [--seeds 3] [--distil]
+
+Channels are chosen and the rest is refitted on at most 512 unlabelled samples, in three ways:
+
+* `uniform`   magnitude, the same share of every group (the baseline)
+* `obs`       the scores of the criterion `obs` alone
+* `auto`      the default: `obs` inside of groups, and a search for their widths
+* `distilled` (with --distil) `auto`, then trained on the unpruned network's answers to the same samples
+
+Accuracy is scored on other, labelled samples. Channels that were dead before are removed first and not counted.
+OUT/curves.json keeps every run, and runs that it holds are not repeated; OUT/curves.md and OUT/curves.svg show them.
+FOLDER holds the networks of MLPerf Tiny and their data (tests/support/data_splits.toml names the files); without it,
+only the network for digits is pruned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prunus.compiler.analysis.channels import Channels, channel_groups
+from prunus.compiler.data import Data, load_data
+from prunus.compiler.executor import run_model
+from prunus.compiler.model.load import load
+from prunus.compiler.model.model import Model
+from prunus.compiler.passes.base import Context
+from prunus.compiler.pipeline import Pipeline
+from prunus.compiler.pruning.cut import cut
+from prunus.compiler.pruning.reconstruct import reconstruct
+from prunus.compiler.pruning.select import Selection, select
+
+ROOT = Path(__file__).resolve().parents[1]
+RATIOS = (1.25, 1.5, 2.0, 3.0)
+WAYS: Mapping[str, tuple[str, str]] = {"uniform": ("l2", "layer"), "obs": ("obs", "global"), "auto": ("auto", "global")}
+TITLES = {
+    "digits": "Digits CNN",
+    "resnet8": "ResNet-8, CIFAR-10",
+    "ds_cnn": "DS-CNN, keywords",
+    "mobilenet_v1": "MobileNetV1-0.25, persons",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is distilled: passes over its few samples, and how these are varied."""
+
+    epochs: int
+    augment: tuple[str, ...]
+
+
+RECIPES = {
+    "digits": Recipe(200, ("shift", "mixup")),
+    "resnet8": Recipe(400, ("flip", "crop", "mixup")),
+    "ds_cnn": Recipe(400, ("shift", "mixup")),
+    "mobilenet_v1": Recipe(600, ("flip", "crop", "mixup")),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network without its dead channels, samples to prune with, and labelled ones to score with."""
+
+    name: str
+    model: Model
+    channels: Channels
+    dead: float  # share of the MACs that dead channels took
+    calibration: Data
+    test: Data
+
+    def score(self, model: Model) -> float:
+        """Top-1 accuracy in per cent."""
+        outputs = next(iter(run_model(model, self.test.inputs).values()))
+        return 100 * float((outputs.argmax(axis=1) == self.test.labels).mean())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pruned network: accuracy in per cent, times fewer MACs, and the processor's seconds that it took."""
+
+    network: str
+    way: str
+    wanted: float
+    seed: int
+    ratio: float
+    accuracy: float
+    unpruned: float
+    cpu_seconds: float
+
+
+def network(name: str, folder: Path | None) -> Network:
+    if name == "digits":
+        loaded = load(ROOT / "examples" / "digits" / "cnn.onnx")
+        samples, test = (load_data(ROOT / "examples" / "digits" / f, loaded) for f in ("calibration.npz", "digits.npz"))
+    else:
+        if folder is None:
+            raise SystemExit(f"{name} needs --models FOLDER")
+        sys.path.insert(0, str(ROOT / "tests" / "support"))
+        from real_tasks import load_task
+
+        task = load_task(name, folder)
+        loaded = load(task.model)
+        samples, test = task.calibration_data(loaded), Data(task.feeds(loaded), task.labels)
+    samples = Data(samples.inputs)  # no labels
+    model = Pipeline.default(last="remove_dead_channels").run(loaded, Context(calibration=samples)).model
+    before, channels = channel_groups(loaded).macs(), channel_groups(model)
+    return Network(name, model, channels, 1 - channels.macs() / before, samples, test)
+
+
+def prune(net: Network, way: str, ratio: float, seed: int) -> tuple[Model, Selection]:
+    criterion, scope = WAYS[way]
+    chosen = select(net.model, net.channels, 1 - 1 / ratio, criterion, data=net.calibration, scope=scope, seed=seed)
+    pruned = cut(net.model, net.channels, chosen.removed)
+    fitted = reconstruct(net.model, pruned, net.channels, chosen.removed, net.calibration, seed=seed)
+    return fitted.model, chosen
+
+
+def distil(net: Network, pruned: Model, chosen: Selection, seed: int) -> Model:
+    """Trains on the unpruned network's answers, and on what is left of its block outputs."""
+    from prunus.compiler.training import Tuning, fine_tune
+    from prunus.compiler.training.kept import kept_features
+
+    recipe = RECIPES[net.name]
+    teacher, features = kept_features(net.model, net.channels, chosen.removed)
+    tuning = Tuning(
+        epochs=recipe.epochs,
+        batch=min(64, len(net.calibration) // 4),
+        learning_rate=3e-3,
+        loss="cross_entropy",
+        temperature=4.0,
+        augment=recipe.augment,
+        seed=seed,
+    )
+    return fine_tune(pruned, net.calibration, tuning, teacher=teacher, features=features).model
+
+
+def measure(net: Network, ratio: float, seed: int, ways: Iterable[str]) -> Iterable[Run]:
+    """The runs of one seed; `distilled` goes on from `auto`."""
+    unpruned = net.score(net.model)
+    for way in ways:
+        started = time.process_time()
+        model, chosen = prune(net, "auto" if way == "distilled" else way, ratio, seed)
+        if way == "distilled":
+            model = distil(net, model, chosen, seed)
+        seconds = time.process_time() - started
+        reached = chosen.macs_before / chosen.macs_after
+        yield Run(net.name, way, ratio, seed, round(reached, 4), net.score(model), unpruned, round(seconds, 1))
+
+
+def read(path: Path) -> list[Run]:
+    return [Run(**run) for run in json.loads(path.read_text())["runs"]] if path.is_file() else []
+
+
+def write(path: Path, runs: list[Run], dead: Mapping[str, float]) -> None:
+    path.write_text(json.dumps({"dead": dict(dead), "runs": [asdict(run) for run in runs]}, indent=1) + "\n")
+
+
+def summary(runs: Iterable[Run]) -> dict[tuple[str, str, float], tuple[float, float, int]]:
+    """(network, way, wanted ratio) -> mean accuracy, its standard deviation over the seeds, how many seeds."""
+    found: dict[tuple[str, str, float], list[float]] = {}
+    for run in runs:
+        found.setdefault((run.network, run.way, run.wanted), []).append(run.accuracy)
+    return {key: (float(np.mean(each)), float(np.std(each)), len(each)) for key, each in found.items()}
+
+
+def table(runs: list[Run]) -> str:
+    """Markdown: one line for each network and way."""
+    means = summary(runs)
+    lines = [
+        "| network | way | " + " | ".join(f"{ratio:g}x" for ratio in RATIOS) + " |",
+        "|---" * (2 + len(RATIOS)) + "|",
+    ]
+    for name, way in dict.fromkeys((run.network, run.way) for run in runs):
+        unpruned = next(run.unpruned for run in runs if run.network == name)
+        cells = [means.get((name, way, ratio)) for ratio in RATIOS]
+        texts = [
+            "" if cell is None else f"{cell[0]:.1f}" + (f" ± {cell[1]:.1f}" if cell[2] > 1 else "") for cell in cells
+        ]
+        lines.append(f"| {TITLES[name]} ({unpruned:.1f}) | {way} | {' | '.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(runs: list[Run], path: Path) -> None:
+    """Accuracy over MACs saved, one panel for each network; bars are the standard deviation over the seeds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "prunus"
+    import matplotlib.pyplot as plt
+
+    means, names = summary(runs), [name for name in TITLES if any(run.network == name for run in runs)]
+    styles = {
+        "uniform": ("#999999", "s"),
+        "obs": ("#4477aa", "o"),
+        "auto": ("#cc3311", "D"),
+        "distilled": ("#228833", "^"),
+    }
+    figure, axes = plt.subplots(1, len(names), figsize=(3.3 * len(names), 3.1), squeeze=False, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
+        unpruned = next(run.unpruned for run in runs if run.network == name)
+        axis.axhline(unpruned, color="black", linewidth=0.8, linestyle=":")
+        for way, (colour, mark) in styles.items():
+            points = [(ratio, *means[name, way, ratio][:2]) for ratio in RATIOS if (name, way, ratio) in means]
+            if points:
+                x, y, spread = zip(*points, strict=True)
+                axis.errorbar(
+                    x, y, spread, color=colour, marker=mark, markersize=4, linewidth=1.2, capsize=2, label=way
+                )
+        axis.set(title=TITLES[name], xlabel="times fewer MACs", xticks=RATIOS, xticklabels=[f"{r:g}" for r in RATIOS])
+        axis.set_ylim(max(0, unpruned - 45), min(100.5, unpruned + 5))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("top-1 accuracy, %")
+    axes[0][-1].legend(loc="lower left", fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--networks", nargs="+", choices=TITLES)
+    parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--distil", action="store_true")
+    asked = parser.parse_args(arguments)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / "curves.json"
+    runs = read(path)
+    dead: dict[str, float] = json.loads(path.read_text())["dead"] if path.is_file() else {}
+    ways = [*([] if asked.distil else asked.ways), *(["distilled"] if asked.distil else [])]
+    for name in asked.networks or (TITLES if asked.models else ["digits"]):
+        net = network(name, asked.models)
+        dead[name] = round(net.dead, 4)
+        for seed in range(asked.seeds):
+            for ratio in asked.ratios:
+                done = {(run.network, run.way, run.wanted, run.seed) for run in runs}
+                for run in measure(net, ratio, seed, [way for way in ways if (name, way, ratio, seed) not in done]):
+                    runs.append(run)
+                    write(path, runs, dead)
+                    print(run, flush=True)
+    (asked.out / "curves.md").write_text(table(runs))
+    plot(runs, asked.out / "curves.svg")
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()

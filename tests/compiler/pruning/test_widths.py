@@ -1,0 +1,95 @@
+"""The search for widths on the whole network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pruning_nets import net
+
+from prunus.compiler.analysis.channels import Channels, channel_groups
+from prunus.compiler.data import Data
+from prunus.compiler.model.model import Model
+from prunus.compiler.pruning.criteria import importance
+from prunus.compiler.pruning.select import select
+from prunus.compiler.pruning.structures import ChannelStructure
+from prunus.compiler.pruning.widths import LEAST_SAMPLES, Search, affordable_trials, search_widths
+
+FRACTION = 0.5
+
+
+def two_branches() -> Model:
+    """Two equal branches of 12 channels; what the first one gives is scaled down to nothing on its way out."""
+    rng = np.random.default_rng(2)
+    first, second = (rng.standard_normal((12, 3, 3, 3)).astype(np.float32) * 0.3 for _ in range(2))
+    return net(
+        """a = Conv(x, wa)  ar = Relu(a)  ah = Conv(ar, va)  b = Conv(x, wb)  br = Relu(b)  bh = Conv(br, vb)
+           small = Mul(ah, factor)  h = Add(small, bh)  p = GlobalAveragePool(h)  f = Flatten(p)
+           y = Gemm<transB = 1>(f, wy, by)""",
+        {
+            "wa": first,
+            "wb": second,
+            "va": (6, 12, 1, 1),
+            "vb": (6, 12, 1, 1),
+            "factor": np.array(1e-3, np.float32),
+            "wy": (5, 6),
+            "by": (5,),
+        },
+    )
+
+
+def samples(count: int) -> Data:
+    return Data({"x": np.random.default_rng(5).standard_normal((count, 3, 8, 8)).astype(np.float32)})
+
+
+def left(channels: Channels, removed: np.ndarray, weight: str) -> int:
+    return int((~removed[channels.units[weight, 0]]).sum())
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[Model, Channels, Data, np.ndarray, np.ndarray]:
+    model, data = two_branches(), samples(96)
+    channels = channel_groups(model)
+    scores = importance(model, channels, "obs", 0, data)
+    first = select(model, channels, FRACTION, "obs", data=data).removed
+    return model, channels, data, scores, first
+
+
+def test_takes_from_where_the_output_does_not_depend_on_it(case) -> None:
+    """The scores of each layer alone know nothing of the factor behind it."""
+    model, channels, data, scores, first = case
+    assert left(channels, first, "wb") <= 9
+    found = search_widths(model, channels, scores, first, data, Search(FRACTION, 30))
+    assert left(channels, found.removed, "wa") <= 3 and left(channels, found.removed, "wb") >= 10
+    assert found.damage < 0.5 * found.first_damage
+    assert channels.macs(found.removed) <= (1 - FRACTION) * channels.macs()
+
+
+def test_the_seed_decides(case) -> None:
+    model, channels, data, scores, first = case
+    one, same = (search_widths(model, channels, scores, first, data, Search(FRACTION, 6, seed=1)) for _ in range(2))
+    assert np.array_equal(one.removed, same.removed)
+
+
+def test_keeps_to_multiples_of_channels(case) -> None:
+    model, channels, data, scores, first = case
+    how = Search(FRACTION, 10, ChannelStructure(multiple=4))
+    found = search_widths(model, channels, scores, channels.keep_all() | first, data, how).removed
+    if not np.array_equal(found, first):
+        assert all((~found[group.units]).sum() % 4 == 0 for group in channels.prunable)
+
+
+def test_is_what_auto_does_and_nothing_else(case) -> None:
+    model, channels, data, scores, first = case
+    auto = select(model, channels, FRACTION, "auto", data=data)
+    assert auto.trials > 0 and auto.met and left(channels, auto.removed, "wb") > left(channels, first, "wb")
+    assert select(model, channels, FRACTION, "obs", data=data).trials == 0
+    assert select(model, channels, FRACTION, "auto", data=data, scores=scores).trials == 0
+    assert select(model, channels, FRACTION, "auto").trials == 0
+
+
+def test_is_left_out_where_it_would_cost_too_much_or_know_too_little(case, monkeypatch) -> None:
+    model, channels, _, _, _ = case
+    assert affordable_trials(model, channels, samples(LEAST_SAMPLES)) > 0
+    assert affordable_trials(model, channels, samples(LEAST_SAMPLES - 1)) == 0
+    monkeypatch.setattr(Channels, "macs", lambda self, removed=None: 10**10)
+    assert affordable_trials(model, channels, samples(64)) == 0
