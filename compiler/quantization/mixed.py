@@ -2,8 +2,8 @@
 
 Quantization errors of different layers add up almost like independent noise (Zhou et al., Adaptive Quantization for
 Deep Neural Networks, 2018), so each layer's noise at each width is measured alone. Starting with everything narrow,
-the layer whose widening removes most noise per bit spent goes first, until the prediction meets the bound; then the
-real network decides, and widens on in the same order. Where the device's own width does not meet the bound, layers
+the layer whose widening removes most noise per bit spent goes first. How many of these steps the bound takes is found
+by bisection on the real network. Where the device's own width does not meet the bound, layers
 stay in floating point, those first whose quantization does most damage.
 """
 
@@ -55,27 +55,33 @@ def assign_bits(
         for bits in widths[:-1]:
             noise[name, bits] = max(_noise(measure({name: bits}, (), quick=True)) - floor, 0.0)
         noise[name, widest] = 0.0
-    chosen = dict.fromkeys(weights, widths[0])
-    while True:
-        narrow = {name: bits for name, bits in chosen.items() if bits < widest}
-        if floor + sum(noise[each] for each in chosen.items()) <= _noise(bound_db):
-            reached = measure(narrow, (), quick=False)
-            if reached >= bound_db:
-                return Assignment(narrow, (), reached)
-        _widen(chosen, noise, widths, weights)
+    steps = [dict.fromkeys(weights, widths[0])]
+    while any(bits < widest for bits in steps[-1].values()):
+        steps.append(_widened(steps[-1], noise, widths, weights))
+    found = Assignment({}, (), reached)
+    low, high = 0, len(steps) - 1  # the last step meets the bound; wider steps are taken to have less noise
+    while low < high:
+        middle = (low + high) // 2
+        narrow = {name: bits for name, bits in steps[middle].items() if bits < widest}
+        reached = measure(narrow, (), quick=False)
+        if reached >= bound_db:
+            found, high = Assignment(narrow, (), reached), middle
+        else:
+            low = middle + 1
+    return found
 
 
-def _widen(
-    chosen: dict[str, int], noise: Mapping[tuple[str, int], float], widths: list[int], weights: Mapping[str, int]
-) -> None:
-    """Gives one layer its next width: the one that removes most noise per bit. All layers at the widest never fail."""
+def _widened(
+    chosen: Mapping[str, int], noise: Mapping[tuple[str, int], float], widths: list[int], weights: Mapping[str, int]
+) -> dict[str, int]:
+    """One layer gets its next width: the one that removes most noise per bit."""
 
     def gain(name: str) -> float:
         wider = widths[widths.index(chosen[name]) + 1]
         return (noise[name, chosen[name]] - noise[name, wider]) / ((wider - chosen[name]) * weights[name])
 
     best = max((name for name in chosen if chosen[name] < widths[-1]), key=gain)
-    chosen[best] = widths[widths.index(chosen[best]) + 1]
+    return {**chosen, best: widths[widths.index(chosen[best]) + 1]}
 
 
 def _fall_back(
