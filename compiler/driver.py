@@ -22,7 +22,7 @@ from .model.loading.limits import Limits
 from .model.model import Model
 from .model.save import save
 from .model.workload import workload
-from .output import staged, write_text
+from .output import refuse_foreign, staged, write_text
 from .passes.base import Context, Options
 from .passes.fit_budget import chosen_settings
 from .pipeline import Pipeline, part
@@ -83,6 +83,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     Raises PrunusError (see `errors`) for anything that stops the compilation.
     """
     options = request.options
+    refuse_foreign(request.out)
     target, device = resolve(request.target) if isinstance(request.target, str) else request.target
     if options.training.epochs or options.qat_epochs:
         require_torch()  # rather now than after minutes of pruning

@@ -32,7 +32,8 @@ def as_json(data: Any) -> str:
     return json.dumps(data, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=True) + "\n"
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
+    """Raises UsageError when a folder cannot become the output: it holds something else."""
     if not out.exists():
         return
     if not out.is_dir() or out.is_symlink():
@@ -60,7 +61,7 @@ def staged(out: Path) -> Iterator[Path]:
     LimitError when another run is writing to it, ToolError when the place cannot be written.
     """
     out = out.absolute()
-    _refuse_foreign(out)
+    refuse_foreign(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         lock = (out.parent / f".{out.name}.lock").open("w")
@@ -101,6 +102,17 @@ def _replace(staging: Path, out: Path) -> None:
         out.rename(old)
     staging.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_nowhere(file: Path) -> None:
+    """Raises UsageError (`no-such-folder`) when a file cannot be written since its folder does not exist."""
+    if not file.absolute().parent.is_dir():
+        raise UsageError(
+            "The folder to write to does not exist.",
+            code="no-such-folder",
+            where=str(file.parent),
+            hint="Create it, or choose another --out.",
+        )
 
 
 def file_table(root: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,12 +12,21 @@ from . import build, code, inspect, search, setup, show, survey, train
 
 app = typer.Typer(
     name="prunus",
-    help="Compile a trained ONNX model for an FPGA, a CPU or a chip: prune, quantize, lower, and prove the result.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show.print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Compile a trained ONNX model for an FPGA, a CPU or a chip: prune, quantize, lower, and prove the result."""
+
 
 # The commands in the order of `prunus --help`.
 for _panel, _commands in (

@@ -123,12 +123,14 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
     from ..model.load import load
     from ..model.save import save
     from ..model.workload import workload
+    from ..output import refuse_nowhere
     from ..passes.base import Context
     from ..pipeline import Pipeline
     from ..registry import resolve
     from ..samples import read
     from ..target import Formats
 
+    refuse_nowhere(out)
     job, score = settings.job, settings.score
     formats = Formats()
     if job.target is not None:

@@ -65,7 +65,7 @@ def _integer_graph(model: Model, formats: Formats, data: Path | None, progress: 
 
     context = Context(
         formats=formats,
-        options=Options(extra={} if data else {"calibration_data": "random"}),
+        options=Options(random_calibration=data is None),
         calibration=load_data(data, model).first(64) if data else None,
         progress=progress,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
@@ -31,6 +32,15 @@ def printable(text: str, limit: int = 80) -> str:
 def print_json(data: Any) -> None:
     """Machine-readable output: one JSON document."""
     sys.stdout.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
+
+
+def print_version(wanted: bool) -> None:
+    """Prints the version of the package and ends, when asked to."""
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"prunus {version('prunus')}\n")
+        raise typer.Exit
 
 
 def print_error(error: PrunusError, as_json: bool) -> None:

@@ -33,8 +33,8 @@ class Quantize:
 
     `Options` says more: `ranges`, `rounding`, `bias_correction`, narrower `weight_bits` and `activation_bits`, `scales`
     and `granularity`, and with `mixed_precision` the signal-to-noise ratio that decides the bits of each layer.
-    Without data it raises UsageError (`needs-data`), unless `options.extra["calibration_data"]` is "random": then the
-    model is calibrated on normal noise, and a note says so.
+    Without data it raises UsageError (`needs-data`), unless `options.random_calibration` asks for normal noise; a note
+    says so then.
     """
 
     name: ClassVar[str] = "quantize"
@@ -154,11 +154,11 @@ def _data(model: Model, context: Context, notes: list[Note]) -> Data:
     """The calibration data, or random ones where the user asked for that."""
     if context.calibration is not None:
         return context.calibration
-    if context.options.extra.get("calibration_data") != "random":
+    if not context.options.random_calibration:
         raise UsageError(
             "Data is needed to calibrate the quantization.",
             code="needs-data",
-            hint="Give representative samples (--data), or ask for random ones knowing that accuracy will suffer.",
+            hint="Give some hundred samples: --data FILE.npz. --random-calibration loses accuracy.",
         )
     notes.append(
         Note("random-calibration", "Calibrated on random numbers.", hint="Give real samples before trusting accuracy.")

@@ -59,6 +59,13 @@ CASES: dict[str, tuple[int, tuple[str, ...]]] = {
     "unknown-pattern": (2, (*PRUNE, "--weight-sparsity", "0.5", "--pattern", "16by4")),
     "unknown-ranges": (2, (*COMPILE, "--ranges", "maximum")),
     "unknown-pass": (2, (*COMPILE, "--skip-pass", "normalize")),
+    # places
+    "out-in-no-folder": (2, ("prune", "model.onnx", "--out", "missing/out.onnx")),
+    "out-is-a-file": (2, (*COMPILE, "--out", "data.npz")),
+    "out-holds-other-files": (2, (*COMPILE, "--out", "damaged")),
+    "no-target": (2, ("compile", "model.onnx")),
+    "data-missing": (2, (*COMPILE, "--data", "dta.npz")),
+    "calibration-missing": (2, ("quantize", "model.onnx", "--out", "out.onnx")),
     # training
     "checkpoint-damaged": (2, (*TRAIN, "--checkpoint", "damaged.ckpt")),
     "checkpoint-damaged-in-compile": (2, (*COMPILE, "--epochs", "1", "--checkpoint-dir", "damaged")),

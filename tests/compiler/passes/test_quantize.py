@@ -333,10 +333,10 @@ def test_data_are_needed_unless_random_ones_are_asked_for() -> None:
     with pytest.raises(UsageError) as caught:
         quantize(model, None)
     assert caught.value.code == "needs-data" and caught.value.hint
-    result = quantize(model, None, extra={"calibration_data": "random"})
+    result = quantize(model, None, random_calibration=True)
     assert violations(result.model) == []
     assert result.notes[0].code == "random-calibration"
-    again = quantize(model, None, extra={"calibration_data": "random"})
+    again = quantize(model, None, random_calibration=True)
     assert result.model.to_bytes() == again.model.to_bytes()
 
 
