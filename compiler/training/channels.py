@@ -7,7 +7,7 @@ Resource Efficient Inference, 2017). The share that is gone rises along the cubi
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def prune_channels_gradually(
     plan: GradualChannels,
     *,
     teacher: Model | None = None,
+    features: Mapping[str, str] | None = None,
     structure: ChannelStructure | None = None,
     freeze: Collection[str] = (),
     checkpoint: Path | None = None,
@@ -68,6 +69,7 @@ def prune_channels_gradually(
     Args:
         data: samples to score, to refit and to train on; labels are used where there are any.
         teacher: whose answers to learn from; the model itself unless another is given.
+        features: values of the model -> values of the teacher that they should resemble.
         structure: how many channels a group may be left with.
         checkpoint: one file for each stage is kept beside this name, from which an interrupted run goes on.
 
@@ -101,6 +103,7 @@ def prune_channels_gradually(
             data,
             replace(tuning, epochs=epochs),
             teacher=teacher or model,
+            features=features,
             freeze=freeze,
             checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.stage-{number}"),
             progress=shown,

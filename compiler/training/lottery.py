@@ -58,6 +58,7 @@ def find_ticket(
     *,
     initial: Model | None = None,
     teacher: Model | None = None,
+    features: Mapping[str, str] | None = None,
     freeze: Collection[str] = (),
     checkpoint: Path | None = None,
     progress: Progress = no_progress,
@@ -95,6 +96,7 @@ def find_ticket(
             data,
             tuning,
             teacher=teacher,
+            features=features,
             freeze=freeze,
             until=until,
             checkpoint=None

@@ -103,7 +103,9 @@ class _Run:
         for name, tensor in self.graph.parameters.items():
             tensor.requires_grad_(name in self.names)
         if not self.names:
-            raise UsageError("All weights are frozen: nothing is left to train.", code="nothing-to-train")
+            raise UsageError(
+                "All weights are frozen: nothing is left to train.", code="nothing-to-train", hint="Freeze fewer parts."
+            )
         found = zero_masks(model, self.names, masks)
         self.masks = {name: torch.from_numpy(mask).to(self.graph.device) for name, mask in found.items()}
         guide = None

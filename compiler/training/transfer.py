@@ -85,13 +85,22 @@ def with_new_head(model: Model, outputs: int, seed: int = 0) -> Model:
         offset = weight(operand(node, index))
         if offset is not None and offset.size == before:
             shape = tuple(outputs if size == before else size for size in offset.shape)
-            replace_initializer(copy.graph, node, index, np.zeros(shape, offset.dtype))
+            _replace(copy, node, index, np.zeros(shape, offset.dtype))
     for node in (node for node in behind if is_op(node, "Reshape")):
         sizes = weight(node.inputs[1])
         assert sizes is not None  # checked by _head
-        replace_initializer(copy.graph, node, 1, np.where(sizes == before, outputs, sizes))
+        _replace(copy, node, 1, np.where(sizes == before, outputs, sizes))
     infer_shapes(copy)
     return copy
+
+
+def _replace(model: Model, node: ir.Node, index: int, array: Array) -> None:
+    """Gives a constant input new data; it keeps its name where nobody else reads it."""
+    value = node.inputs[index]
+    if value is not None and len(value.uses()) == 1:
+        set_weight(value, array)
+    else:
+        replace_initializer(model.graph, node, index, array)
 
 
 def weights_until(model: Model, node: str) -> tuple[str, ...]:

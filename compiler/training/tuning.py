@@ -80,7 +80,9 @@ class Tuning:
             raise UsageError(
                 f"The training option {wrong[0]} cannot be {getattr(self, wrong[0])!r}.",
                 code="bad-training-option",
-                hint="See `Tuning` for what each option may be.",
+                hint=f"Augmentations: {', '.join(AUGMENTATIONS)}."
+                if wrong[0] == "augment"
+                else "See `Tuning` for what each option may be.",
             )
 
 

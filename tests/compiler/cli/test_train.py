@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +14,9 @@ torch = pytest.importorskip("torch")
 
 from prunus.compiler.cli import app  # noqa: E402
 from prunus.compiler.errors import UsageError  # noqa: E402
+from prunus.compiler.model.edit import weight  # noqa: E402
 from prunus.compiler.model.load import load  # noqa: E402
+from prunus.compiler.model.workload import workload  # noqa: E402
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
 
@@ -37,9 +41,51 @@ def test_it_distils_and_resumes(tmp_path: Path) -> None:
     assert out.read_bytes() == done
 
 
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        (("--weight-sparsity", "0.6", "--pattern", "weight"), 0.6),
+        (("--weight-sparsity", "0.6", "--pattern", "weight", "--schedule", "surgery"), 0.6),
+        (("--weight-sparsity", "0.6", "--pattern", "weight", "--schedule", "lottery", "--rounds", "1"), 0.6),
+        (("--weight-sparsity", "0.5", "--pattern", "2:4", "--augment", "shift"), 0.5),
+    ],
+)
+def test_it_prunes_weights_meanwhile(options: tuple[str, ...], share: float, tmp_path: Path) -> None:
+    out = tmp_path / "tuned.onnx"
+    command = (str(DIGITS / "cnn.onnx"), "--data", str(DIGITS / "calibration.npz"), "--epochs", "2", "--out", str(out))
+    summary = json.loads(train(*command, *options, "--json"))
+    assert summary["zeros"][-1] == pytest.approx(share, abs=0.01)
+    weights = [weight(value) for value in load(out).graph.initializers.values()]
+    kernels = [each for each in weights if each.ndim > 1 and each.dtype == np.float32]
+    zeros = sum(np.count_nonzero(each == 0) for each in kernels) / sum(each.size for each in kernels)
+    assert zeros == pytest.approx(share, abs=0.02)
+
+
+def test_it_prunes_channels_meanwhile(tmp_path: Path) -> None:
+    model, out = str(DIGITS / "cnn.onnx"), tmp_path / "tuned.onnx"
+    command = (model, "--data", str(DIGITS / "calibration.npz"), "--teacher", model, "--epochs", "2", "--out", str(out))
+    train(*command, "--sparsity", "0.6", "--criterion", "l2", "--rounds", "2")
+    assert workload(load(out)).macs < 0.4 * workload(load(model)).macs
+
+
+def test_it_learns_another_task_behind_frozen_parts(tmp_path: Path) -> None:
+    model, out, data = DIGITS / "cnn.onnx", tmp_path / "tuned.onnx", tmp_path / "parity.npz"
+    with np.load(DIGITS / "calibration.npz") as digits:
+        np.savez(data, x=digits["x"], y=digits["y"] % 2)
+    proto = onnx.load(model)
+    head = [node for node in proto.graph.node if node.op_type == "Gemm"][-1]
+    until = next(node.name for node in proto.graph.node if node.output[0] == head.input[0])
+    command = (str(model), "--data", str(data), "--out", str(out), "--epochs", "1", "--json")
+    summary = json.loads(train(*command, "--outputs", "2", "--freeze-until", until))
+    assert sorted(summary["trained"]) == sorted(head.input[1:])
+    assert load(out).graph.outputs[0].shape[1] == 2
+
+
 def test_a_wrong_option_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "tuned.onnx"
     with pytest.raises(UsageError) as refusal:
-        train(str(DIGITS / "cnn.onnx"), "--data", str(DIGITS / "calibration.npz"), "--out", str(out), "--loss", "hinge")
+        train(
+            str(DIGITS / "cnn.onnx"), "--data", str(DIGITS / "calibration.npz"), "--out", str(out), "--augment", "hinge"
+        )
     assert refusal.value.code == "bad-training-option"
     assert not out.exists()
