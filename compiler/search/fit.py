@@ -205,18 +205,19 @@ class Fitter:
         scores = [np.sort(self.loss.scores[group.units]) for group in self.channels.prunable]
         thresholds = np.unique(np.concatenate(scores))
         thresholds = thresholds[np.isfinite(thresholds)]
-        chosen = np.unique(np.linspace(0, len(thresholds) - 1, SIMPLE).round().astype(int)) if len(thresholds) else []
+        tried = thresholds[:: max(len(thresholds) // SIMPLE, 1)]
         above = [
-            tuple(len(each) - int(np.searchsorted(each, thresholds[index], side="right")) for each in scores)
-            for index in chosen
+            tuple(len(each) - int(np.searchsorted(each, threshold, side="right")) for each in scores)
+            for threshold in tried
         ]
         shares = np.linspace(1.0, 0.0, SIMPLE)
         uniform = [tuple(int(share * size) for size in sizes) for share in shares]
         found = []
         for family in (uniform, above):
             points = [self._nearest_point(widths) for widths in family]
-            fitting = (point for point in points if (self.solver.cost(point) <= limits).all())
-            found += [point for point in [next(fitting, None)] if point is not None]
+            fits = (self.solver.costs(points) <= limits).all(axis=1) if points else np.zeros(0)
+            if fits.any():
+                found.append(points[int(fits.argmax())])
         return found
 
     def _nearest_point(self, widths: Sequence[int]) -> Point:

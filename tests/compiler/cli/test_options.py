@@ -7,6 +7,7 @@ import pytest
 from prunus.compiler.cli import options
 from prunus.compiler.cli.show import printable
 from prunus.compiler.errors import UsageError
+from prunus.compiler.search.budget import Share
 
 
 def test_budget_takes_units() -> None:
@@ -19,6 +20,10 @@ def test_budget_takes_units() -> None:
     assert options.parse_budget(None) == {}
 
 
+def test_budget_takes_shares_of_the_unpruned_network() -> None:
+    assert options.parse_budget("latency=60%,lut=12.5 %") == {"latency_s": Share(0.6), "lut": Share(0.125)}
+
+
 @pytest.mark.parametrize(
     ("text", "code", "hint"),
     [
@@ -28,6 +33,9 @@ def test_budget_takes_units() -> None:
         ("lut=0", "bad-budget", "no unit"),
         ("lut=1.2.3", "bad-budget", "no unit"),
         ("lut", "bad-budget", "lut=NUMBER"),
+        ("lut=0%", "bad-budget", "60%"),
+        ("latency=101%", "bad-budget", "60%"),
+        ("latency=-5%", "bad-budget", "60%"),
     ],
 )
 def test_bad_budgets(text: str, code: str, hint: str) -> None:

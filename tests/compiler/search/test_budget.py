@@ -19,22 +19,22 @@ def test_shares_become_units() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "bound", "code"),
+    ("name", "key", "bound", "code"),
     [
-        ("latncy", 1.0, "unknown-budget"),
-        ("latency_s", -1.0, "bad-budget"),
-        ("latency_s", 0.0, "bad-budget"),
-        ("latency_s", float("nan"), "bad-budget"),
-        ("latency_s", Share(0.0), "bad-budget"),
-        ("latency_s", Share(1.2), "bad-budget"),
-        ("lut", Share(0.5), "unknown-cost"),
+        ("unknown", "latncy", 1.0, "unknown-budget"),
+        ("negative", "latency_s", -1.0, "bad-budget"),
+        ("zero", "latency_s", 0.0, "bad-budget"),
+        ("nan", "latency_s", float("nan"), "bad-budget"),
+        ("no-share", "latency_s", Share(0.0), "bad-budget"),
+        ("above-100-per-cent", "latency_s", Share(1.2), "bad-budget"),
+        ("not-stated", "lut", Share(0.5), "unknown-cost"),
     ],
 )
-def test_bounds_that_mean_nothing_are_refused(key: str, bound: float | Share, code: str) -> None:
+def test_bounds_that_mean_nothing_are_refused(name: str, key: str, bound: float | Share, code: str, golden) -> None:
     with pytest.raises(UsageError) as caught:
         absolute({key: bound}, UNPRUNED, "board")
     assert caught.value.code == code
-    assert caught.value.hint
+    golden(f"errors/budget-{name}.txt", f"{caught.value}\n  code: {code} (exit code {caught.value.exit_code})\n")
 
 
 def test_steps_are_the_largest_widths_of_each_plateau() -> None:
