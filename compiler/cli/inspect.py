@@ -293,7 +293,7 @@ def explain(
             code="unknown-layer",
             hint=f"Did you mean {' or '.join(near)}?" if near else f"Layers are numbered 1 to {len(names)}.",
         )
-    row = report["layers"][index]
+    row = {**report["layers"][index], **_before_pruning(report, names[index])}
     notes = [
         {"pass": each["name"], **note}
         for each in report["passes"]
@@ -307,3 +307,18 @@ def explain(
         show.output.print(f"[bold]{key:>10}[/]  {show.printable(str(value), 400)}", soft_wrap=True)
     for note in notes:
         show.output.print(f"[bold]{note['pass']:>10}[/]  {show.printable(note['text'], 400)}", soft_wrap=True)
+
+
+def _before_pruning(report: dict[str, Any], layer: str) -> dict[str, Any]:
+    """How redundant the layer was, and how many of its channels each criterion would have removed, where known."""
+    found: dict[str, Any] = {}
+    for each in report.get("redundancy", []):
+        if each["layer"] == layer:
+            found["redundancy"] = {key: value for key, value in each.items() if key != "layer"}
+    removals = {
+        criterion["criterion"]: f"{each['removed']} of {each['channels']}"
+        for criterion in (report.get("outlook") or {}).get("criteria", [])
+        for each in criterion["layers"]
+        if each["layer"] == layer
+    }
+    return {**found, "criteria": removals} if removals else found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,20 +95,3 @@ def test_the_pass_changes_nothing_and_tells() -> None:
     told = Survey().run(model, Context(options=Options(explain=True, sparsity=0.3), formats=Formats()))
     assert told.details["outlook"]["fraction"] == 0.3 and told.details["outlook"]["cost"] == {}
     assert model.to_bytes() == before
-
-
-def test_the_command_prints_it_all(tmp_path: Path) -> None:
-    import json
-
-    from typer.testing import CliRunner
-
-    from prunus.compiler.cli import app
-    from prunus.compiler.model.save import save
-
-    save(NETS["residual"](), tmp_path / "m.onnx")
-    command = ["inspect", str(tmp_path / "m.onnx"), "--target", "npu-16nm", "--sparsity", "0.3"]
-    shown = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert shown.exit_code == 0 and "l2" in shown.stdout and "Energy" in shown.stdout
-    told = json.loads(CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout)
-    assert told["outlook"]["cost"]["energy_j"] > min(each["cost"]["energy_j"] for each in told["outlook"]["criteria"])
-    assert [each["channels"] for each in told["redundancy"]] == [8, 6, 8, 5]
