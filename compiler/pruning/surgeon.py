@@ -115,7 +115,7 @@ def _inverse(matrix: Floats) -> Floats:
     factor, failed = lapack.dpotrf(matrix, lower=True)
     lower, _ = lapack.dpotri(factor, lower=True)
     if failed:
-        return np.linalg.inv(matrix)
+        return np.asarray(np.linalg.inv(matrix), np.float64)
     lower = np.tril(lower)
     return np.asarray(lower + np.tril(lower, -1).T)
 
