@@ -25,6 +25,7 @@ class Fabric:
     delays: Delays
     adder_bit: float  # LUTs for each bit of an adder
     adder: float  # and for each adder
+    routing: tuple[float, float] = (0.70, 0.087)  # share of `delays` at 1,000 LUTs, and more of it for each doubling
 
 
 FABRICS: Mapping[str, Fabric] = {
@@ -74,8 +75,10 @@ def count(pipeline: Pipeline, fabric: Fabric) -> dict[str, float]:
 
 
 def fmax_hz(pipeline: Pipeline, fabric: Fabric) -> float:
-    """The clock that a routed design reaches."""
-    return 1e9 / longest_path_ns(pipeline, fabric.delays)
+    """The clock that a routed design reaches: wires get longer as the network gets larger."""
+    at_thousand, by_doubling = fabric.routing
+    share = at_thousand + by_doubling * log2(max(count(pipeline, fabric)["lut"], 250) / 1000)
+    return 1e9 / (longest_path_ns(pipeline, fabric.delays) * share)
 
 
 # -- from layers alone ------------------------------------------------------------------------------------------------

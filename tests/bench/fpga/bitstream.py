@@ -1,0 +1,114 @@
+"""From ONNX to a bitstream for the ULX3S (ECP5-85k), wrapper included: accuracy, logic, clock, latency, time.
+
+    python tests/bench/fpga/bitstream.py [jet] [digits] [--vectors 10000] [--json FILE]
+
+The jet tagging MLP comes from the folder of real models; it has no public inputs of that size, so that standard normal
+ones are drawn and agreement with the float model is what counts. The digits MLP is scored on its labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prunus.compiler import Data, Options, Request, compile, load
+from prunus.compiler.integer.from_qdq import read_qdq
+from prunus.compiler.training import Tuning
+from prunus.targets import catalog
+from prunus.targets.fpga.rtl import RtlTarget, package
+from prunus.targets.fpga.rtl.bus import Bus
+from prunus.targets.fpga.rtl.placement import place
+from prunus.targets.fpga.rtl.simulate import simulate, simulator
+
+ROOT = Path(__file__).resolve().parents[3]
+BOARD = "ulx3s-85f"
+DISTIL = Tuning(epochs=0, batch=256, learning_rate=3e-3, distillation=1.0, temperature=1.0)
+
+
+def jet() -> Request:
+    """7-bit weights and activations, trained on what the float model says."""
+    path = Path(os.environ.get("PRUNUS_MODELS", ROOT.parent / "shared" / "models")) / "jet_mlp3_pruned70_fp32.onnx"
+    rng, name = np.random.default_rng(0), str(load(path).graph.inputs[0].name)
+    calibration, training, scoring = (
+        Data({name: rng.standard_normal((count, 16)).astype(np.float32)}) for count in (512, 20_000, 10_000)
+    )
+    options = Options(weight_bits=7, activation_bits=7, qat_epochs=40, training=DISTIL)
+    return Request(path, BOARD, Path("jet"), scoring, calibration, training, options)
+
+
+def digits() -> Request:
+    """5-bit weights and activations, four of five weights zero, no training."""
+    folder = ROOT / "examples" / "digits"
+    options = Options(weight_bits=5, activation_bits=5, weight_sparsity=0.8, pattern="weight")
+    return Request(folder / "mlp.onnx", BOARD, Path("digits"), folder / "digits_flat.npz", options=options)
+
+
+CASES: dict[str, Callable[[], Request]] = {"jet": jet, "digits": digits}
+
+
+def run(name: str, vectors: int, folder: Path) -> dict[str, Any]:
+    """Compiles one case for the board, and simulates the artefact on random vectors."""
+    request = CASES[name]()
+    start = time.perf_counter()
+    report = compile(
+        Request(**{**vars(request), "out": folder / name}),
+        lambda what, share: print(f"  {share:4.0%} {what}", flush=True),
+    ).report
+    seconds = time.perf_counter() - start
+    costs = {each.name: (each.value, each.basis) for each in report.estimate}
+    manifest = json.loads((folder / name / "manifest.json").read_text())
+    return {
+        "network": name,
+        "metric": report.accuracy.metric,
+        "before": report.accuracy.before,
+        "after": report.accuracy.after,
+        "costs": costs,
+        "clocks_hz": manifest["artifact"]["build"]["clocks_hz"],
+        "seconds": seconds,
+        **exactness(folder / name, vectors),
+    }
+
+
+def exactness(folder: Path, vectors: int) -> dict[str, Any]:
+    """The Verilog of the artefact beside the integer reference on uniformly random integers."""
+    target = RtlTarget(build=False)
+    device = catalog.device_files()[BOARD].device("rtl")
+    graph = read_qdq(load(folder / "model.onnx"), target.formats(device))
+    placement = place(graph)
+    x, y = Bus.of(graph, placement.inputs), Bus.of(graph, placement.outputs)
+    samples, expected = package.vectors(graph, placement, vectors, seed=7)
+    project = folder / "artifact"
+    sources = [project / "rtl" / "network.v", project / "sim" / "network_tb.v"]
+    found = simulate(sources, "network_tb", x.pack(samples), x.bits, y.bits)
+    wrong = int(np.any(found != y.pack(expected), axis=1).sum())
+    return {"vectors": vectors, "wrong": wrong, "simulator": simulator()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", choices=[[], *CASES], help="all unless named")
+    parser.add_argument("--vectors", type=int, default=10_000)
+    parser.add_argument("--keep", type=Path, help="folder for the artefacts")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.networks or CASES:
+            rows.append(run(name, options.vectors, options.keep or Path(scratch)))
+            print(json.dumps(rows[-1], indent=1), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return any(row["wrong"] for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
