@@ -31,7 +31,7 @@ def choose_samples(
     model: Model, data: Source, calibration: Source, training: Source, coreset: str | None = None, seed: int = 0
 ) -> Samples:
     """Reads the sources. One data set is split by the seed, at most half of it and 256 samples for calibration; where a
-    coreset is asked for, half of it to choose from.
+    coreset is asked for, half of it to choose from. Samples to learn from are reduced to a coreset, too.
 
     Raises:
         UsageError: there is neither data nor calibration data (code `needs-data`), or see `data.load_data`.
@@ -50,8 +50,12 @@ def choose_samples(
         else:
             half = len(scoring) // 2
             calibrating, scoring = scoring.split(half if coreset else min(CALIBRATION_SAMPLES, half), seed)
-    chosen = reduced(calibrating, model, coreset, seed)
-    return Samples(chosen, scoring if scoring is not None else calibrating, read(model, training))
+    learning = read(model, training)
+    return Samples(
+        reduced(calibrating, model, coreset, seed),
+        scoring if scoring is not None else calibrating,
+        None if learning is None else reduced(learning, model, coreset, seed),
+    )
 
 
 def read(model: Model, source: Source) -> Data | None:

@@ -102,7 +102,8 @@ class Common:
     coreset: Annotated[
         str | None,
         Setting(
-            "Use few samples, METHOD:COUNT: el2n or grand (hard ones; labels), k-center (cover all), dedup, random.",
+            "Calibrate on and learn from few samples, METHOD:COUNT: k-center (covers all), dedup, random, or with "
+            "labels el2n and grand (the hard ones).",
             example="k-center:256",
         ),
     ] = None
@@ -131,7 +132,9 @@ class Pruning:
     scope: Annotated[
         str,
         Setting(
-            "Of the channels to remove: from the whole network, or the same share of each layer.", ("global", "layer")
+            "Of the channels to remove: from the whole network; the same share of each layer; or widths searched for by "
+            "what the refitted network's outputs lose (slower).",
+            ("global", "layer", "searched"),
         ),
     ] = "global"
     schedule: Annotated[

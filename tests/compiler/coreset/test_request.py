@@ -31,11 +31,12 @@ def test_one_data_set_is_halved_and_the_coreset_chosen_from_one_half() -> None:
     assert len(set(rows)) == 38
 
 
-def test_calibration_samples_of_their_own_are_reduced() -> None:
+def test_samples_of_their_own_are_reduced() -> None:
     model = NETS["chain"]()
     data = samples(model)
-    found = choose_samples(model, data, data, None, coreset="random:8")
+    found = choose_samples(model, data, data, data, coreset="random:8")
     assert len(found.calibration) == 8 and found.scoring is data
+    assert found.training is not None and len(found.training) == 8
 
 
 def test_commands_take_it_and_refuse_bad_ones(tmp_path: Path) -> None:
