@@ -20,7 +20,8 @@ import onnx_ir as ir
 
 from ..model.edit import replace_initializer, weight
 from ..model.match import dims, sole_use
-from .operators import Linear, integer_attribute
+from ..model.rewrite import retype
+from .operators import Linear, bounds, integer_attribute
 
 Array = npt.NDArray[Any]
 
@@ -54,6 +55,21 @@ def equalise(graph: ir.Graph, linears: Sequence[Linear]) -> int:
             scaled = np.asarray(bias, np.float64).reshape(-1) / pair.factors
             replace_initializer(graph, holder, index, scaled.astype(np.float32))
     return len(pairs)
+
+
+def relax_clips(linears: Sequence[Linear]) -> int:
+    """Turns ReLU6 and its like behind linear layers into Relu, in place; returns how many there were.
+
+    A bound is not homogeneous, so nothing can be equalised across it. Without it the network computes something else
+    where the bound is reached (Nagel et al., section 5.1.1, find that to be harmless); the caller measures that.
+    """
+    relaxed = 0
+    for linear in linears:
+        use = sole_use(linear.output)
+        if use is not None and use[0].op_type == "Clip" and bounds(use[0])[0] == 0 and bounds(use[0])[1] > 0:
+            retype(use[0], "Relu", [linear.output])
+            relaxed += 1
+    return relaxed
 
 
 def _balance(pair: Pair, first: Array, second: Array) -> None:

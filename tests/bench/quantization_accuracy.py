@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -133,11 +133,14 @@ def scheme_rows(task: Task, original: Model, ranges: str | None) -> Iterator[Row
         yield evaluate(task, original, scheme, ranges)
 
 
-def peer_rows(task: Task, original: Model, ranges: str | None) -> Iterator[Row | str]:
-    """One scale per channel: ours, and every peer on the file as published."""
+def peer_rows(
+    task: Task, original: Model, ranges: str | None, peers: Iterable[str] = tuple(PEERS)
+) -> Iterator[Row | str]:
+    """One scale per channel: ours, and the peers on the file as published."""
     yield evaluate(task, original, "f32 u8 channel", ranges)
     published = onnx.load(task.model)
-    for name, (distribution, peer) in PEERS.items():
+    for name in peers:
+        distribution, peer = PEERS[name]
         yield _peer_row(task, f"{name} channel", distribution, peer, task.model, published, True)
 
 

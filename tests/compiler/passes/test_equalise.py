@@ -7,7 +7,7 @@ import pytest
 from float_nets import FloatNet, residual_net
 
 from prunus.compiler.executor import run_model
-from prunus.compiler.model.edit import weight
+from prunus.compiler.model.edit import fresh_name, make_initializer, weight
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.equalise import Equalise
@@ -104,6 +104,31 @@ def test_a_badly_scaled_net_is_rescued() -> None:
         _error(reference, _outputs(Quantize().run(m, context).model, net)) for m in (model, result.model)
     )
     assert balanced < 0.1 < 0.3 < plain
+
+
+@pytest.mark.parametrize("bound", [6.0, 600.0])
+def test_relu6_becomes_relu_only_where_that_helps(bound: float) -> None:
+    """Badly scaled channels far below the bound are rescued; where the bound does its work, it stays."""
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    clipped = model.clone()
+    for node in list(clipped.graph):
+        if node.op_type == "Relu":
+            low, high = (
+                make_initializer(clipped.graph, fresh_name(clipped.graph), np.float32(end)) for end in (0, bound)
+            )
+            node.op_type = "Clip"
+            node.resize_inputs(3)
+            node.replace_input_with(1, low)
+            node.replace_input_with(2, high)
+    result = Equalise().run(clipped, Context(PER_TENSOR, Options(rounding="nearest"), net.data(64)))
+    codes = {note.code for note in result.notes}
+    reference = _outputs(clipped, net)
+    assert _error(reference, _outputs(result.model, net)) < 0.05
+    assert ("clip-relaxed" in codes) == (bound == 600.0)
+    if bound == 600.0:
+        context = Context(PER_TENSOR, calibration=net.data(64))
+        assert _error(reference, _outputs(Quantize().run(result.model, context).model, net)) < 0.1
 
 
 def test_a_change_that_does_not_help_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
