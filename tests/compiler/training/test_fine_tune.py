@@ -30,10 +30,12 @@ DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Model, Model, Data, Data]:
-    """(the network, the same with 80 % of its MACs pruned and refitted, training data, test data)."""
+    """(the network, the same with 80 % of its MACs pruned by magnitude and refitted, training data, test data)."""
     model = load(DIGITS / "cnn.onnx")
     train, test = (load_data(DIGITS / f"{name}.npz", model) for name in ("calibration", "digits"))
-    pruned = PruneChannels().run(model, Context(options=Options(sparsity=0.8), calibration=train)).model
+    pruned = (
+        PruneChannels().run(model, Context(options=Options(sparsity=0.8, criterion="l2"), calibration=train)).model
+    )
     return model, pruned, train, test
 
 
@@ -48,7 +50,7 @@ def test_distillation_recovers_a_pruned_network_without_labels(digits: tuple[Mod
     after = accuracy(tuned.model, test)
     assert before < 0.92
     assert after > before + 0.05
-    assert after > 0.95
+    assert after > 0.94
     assert tuned.losses[-1] < 0.3 * tuned.losses[0]
 
 
@@ -225,6 +227,21 @@ def test_steps_are_relative_to_the_weights() -> None:
         set_weight(value, weight(value) * np.float32(factor))
     plain, scaled = (fine_tune(each, data, Tuning(epochs=5), teacher=teacher).losses for each in (model, twin))
     assert scaled == pytest.approx(plain, rel=1e-2)
+
+
+def test_bfloat16_learns_the_same_and_repeats() -> None:
+    teacher = perceptron(1)
+    data = samples(teacher, 256, 1)
+    tuning = Tuning(epochs=20, learning_rate=0.03)
+    exact, fast, again = (
+        fine_tune(perceptron(), data, replace(tuning, precision=precision), teacher=teacher)
+        for precision in ("float32", "bfloat16", "bfloat16")
+    )
+    assert fast.losses != exact.losses
+    assert fast.losses == again.losses
+    assert fast.losses[-1] == pytest.approx(exact.losses[-1], rel=0.1)
+    assert exact.losses[-1] < 0.2 * exact.losses[0]
+    assert fast.model.to_bytes() == again.model.to_bytes()
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
