@@ -6,9 +6,9 @@
 Channels are chosen and the rest is refitted on at most 512 unlabelled samples, in three ways:
 
 * `uniform`   magnitude, the same share of every group (the baseline)
-* `obs`       the scores of the criterion `obs` alone
-* `auto`      the default: `obs` inside of groups, and a search for their widths
-* `distilled` (with --distil) `auto`, then trained on the unpruned network's answers to the same samples
+* `obs`       the default: the scores of the criterion `obs`
+* `searched`  the same scores inside of groups, and a search for the groups' widths (scope `searched`)
+* `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples
 
 Accuracy is scored on other, labelled samples. Channels that were dead before are removed first and not counted.
 OUT/curves.json keeps every run, and runs that it holds are not repeated; OUT/curves.md and OUT/curves.svg show them.
@@ -41,7 +41,11 @@ from prunus.compiler.pruning.select import Selection, select
 
 ROOT = Path(__file__).resolve().parents[1]
 RATIOS = (1.25, 1.5, 2.0, 3.0)
-WAYS: Mapping[str, tuple[str, str]] = {"uniform": ("l2", "layer"), "obs": ("obs", "global"), "auto": ("auto", "global")}
+WAYS: Mapping[str, tuple[str, str]] = {
+    "uniform": ("l2", "layer"),
+    "obs": ("obs", "global"),
+    "searched": ("obs", "searched"),
+}
 TITLES = {
     "digits": "Digits CNN",
     "resnet8": "ResNet-8, CIFAR-10",
@@ -59,10 +63,10 @@ class Recipe:
 
 
 RECIPES = {
-    "digits": Recipe(200, ("shift", "mixup")),
-    "resnet8": Recipe(400, ("flip", "crop", "mixup")),
-    "ds_cnn": Recipe(400, ("shift", "mixup")),
-    "mobilenet_v1": Recipe(600, ("flip", "crop", "mixup")),
+    "digits": Recipe(100, ("shift", "mixup")),
+    "resnet8": Recipe(60, ("flip", "crop", "mixup")),
+    "ds_cnn": Recipe(120, ("shift", "mixup")),
+    "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
 
 
@@ -124,7 +128,7 @@ def prune(net: Network, way: str, ratio: float, seed: int) -> tuple[Model, Selec
     return fitted.model, chosen
 
 
-def distil(net: Network, pruned: Model, chosen: Selection, seed: int) -> Model:
+def distil(net: Network, pruned: Model, chosen: Selection, seed: int, epochs: int | None) -> Model:
     """Trains on the unpruned network's answers, and on what is left of its block outputs."""
     from prunus.compiler.training import Tuning, fine_tune
     from prunus.compiler.training.kept import kept_features
@@ -132,7 +136,7 @@ def distil(net: Network, pruned: Model, chosen: Selection, seed: int) -> Model:
     recipe = RECIPES[net.name]
     teacher, features = kept_features(net.model, net.channels, chosen.removed)
     tuning = Tuning(
-        epochs=recipe.epochs,
+        epochs=epochs or recipe.epochs,
         batch=min(64, len(net.calibration) // 4),
         learning_rate=3e-3,
         loss="cross_entropy",
@@ -143,14 +147,14 @@ def distil(net: Network, pruned: Model, chosen: Selection, seed: int) -> Model:
     return fine_tune(pruned, net.calibration, tuning, teacher=teacher, features=features).model
 
 
-def measure(net: Network, ratio: float, seed: int, ways: Iterable[str]) -> Iterable[Run]:
-    """The runs of one seed; `distilled` goes on from `auto`."""
+def measure(net: Network, ratio: float, seed: int, ways: Iterable[str], epochs: int | None = None) -> Iterable[Run]:
+    """The runs of one seed; `distilled` goes on from `obs`."""
     unpruned = net.score(net.model)
     for way in ways:
         started = time.process_time()
-        model, chosen = prune(net, "auto" if way == "distilled" else way, ratio, seed)
+        model, chosen = prune(net, "obs" if way == "distilled" else way, ratio, seed)
         if way == "distilled":
-            model = distil(net, model, chosen, seed)
+            model = distil(net, model, chosen, seed, epochs)
         seconds = time.process_time() - started
         reached = chosen.macs_before / chosen.macs_after
         yield Run(net.name, way, ratio, seed, round(reached, 4), net.score(model), unpruned, round(seconds, 1))
@@ -201,7 +205,7 @@ def plot(runs: list[Run], path: Path) -> None:
     styles = {
         "uniform": ("#999999", "s"),
         "obs": ("#4477aa", "o"),
-        "auto": ("#cc3311", "D"),
+        "searched": ("#cc3311", "D"),
         "distilled": ("#228833", "^"),
     }
     figure, axes = plt.subplots(1, len(names), figsize=(3.3 * len(names), 3.1), squeeze=False, layout="constrained")
@@ -233,6 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--distil", action="store_true")
+    parser.add_argument("--epochs", type=int, help="of distillation, in place of each network's own number")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "curves.json"
@@ -245,7 +250,8 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in range(asked.seeds):
             for ratio in asked.ratios:
                 done = {(run.network, run.way, run.wanted, run.seed) for run in runs}
-                for run in measure(net, ratio, seed, [way for way in ways if (name, way, ratio, seed) not in done]):
+                todo = [way for way in ways if (name, way, ratio, seed) not in done]
+                for run in measure(net, ratio, seed, todo, asked.epochs):
                     runs.append(run)
                     write(path, runs, dead)
                     print(run, flush=True)

@@ -132,8 +132,8 @@ class Pruning:
     scope: Annotated[
         str,
         Setting(
-            "Of the channels to remove: from the whole network; the same share of each layer; or widths searched for by "
-            "what the refitted network's outputs lose (slower).",
+            "Of the channels to remove: from the whole network; the same share of each layer; or widths searched for "
+            "by what the refitted network's outputs lose (slower).",
             ("global", "layer", "searched"),
         ),
     ] = "global"

@@ -74,8 +74,11 @@ class PruneChannels:
             seed=options.seed,
             data=context.calibration,
             scope=options.scope,
+            progress=context.progress,
         )
         notes = [*pinned_notes(channels), *basis_notes(model, channels, context), saved_note(chosen, options.sparsity)]
+        if options.scope == "searched":
+            notes.append(search_note(chosen))
         details = {} if chosen.met else unreached("sparsity", options.sparsity, chosen.fraction)
         if not chosen.removed.any():
             return PassResult(model, False, tuple(notes), details)
@@ -222,6 +225,18 @@ def saved_note(chosen: Selection, target: float) -> Note:
         "in layers whose outputs do not vary on the data."
     )
     return Note("sparsity-not-reached", f"{text} {100 * target:.1f} % were asked for.", hint=hint)
+
+
+def search_note(chosen: Selection) -> Note:
+    """Whether the widths were searched for."""
+    if chosen.trials:
+        return Note("widths-searched", f"{chosen.trials} networks were refitted and measured to choose the widths.")
+    return Note(
+        "widths-not-searched",
+        "The widths follow from the scores alone: the network is too large for a search, has a fixed batch or a single "
+        "group of channels, or there are too few samples.",
+        hint="Give some hundred unlabelled samples; or budgets (--budget), whose solver measures groups one by one.",
+    )
 
 
 def proof_note(model: Model, channels: Channels, chosen: Selection, pruned: Model, seed: int) -> Note:

@@ -12,11 +12,11 @@ from ..data import Data
 from ..errors import UsageError
 from ..model.model import Model
 from ..target import Progress, no_progress
-from .criteria import AUTO, Scores, importance, resolve
+from .criteria import Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
 from .widths import Search, affordable_trials, search_widths
 
-SCOPES = ("global", "layer")
+SCOPES = ("global", "layer", "searched")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,8 @@ def select(
 
     `scores` are those of the criterion, where they are known already; minus infinity is removed in any case.
 
-    The criterion `auto` with data, in scope `global`: where the network is small enough for it, the widths of the
-    groups are then searched for on the network as a whole (see widths.py).
+    Scope `searched`: the widths of the groups are searched for on the network as a whole, starting from those of scope
+    `global` (see widths.py). A network that is too large for that, or too few samples, leave it there: `trials` is 0.
 
     Raises:
         UsageError: `fraction` is not in [0, 1) (code `bad-sparsity`), the scope is unknown (`unknown-scope`), or the
@@ -79,7 +79,12 @@ def select(
             code="unknown-scope",
             hint=f"Scopes: {', '.join(SCOPES)}.",
         )
-    judged_by = data if criterion == AUTO and scope == "global" and scores is None and fraction else None
+    if scope == "searched" and data is None:
+        raise UsageError(
+            "The scope 'searched' runs the network: it needs data.",
+            code="needs-data",
+            hint="Give some hundred unlabelled samples (--data FILE.npz), or take the scope global.",
+        )
     if scores is None:
         scores = importance(model, channels, criterion, seed, data)
     if scope == "layer":
@@ -98,11 +103,11 @@ def select(
             low = middle + 1
     removed = _below(channels, scores, structure, thresholds, low)
     trials = 0
-    if judged_by is not None and channels.macs(removed) <= budget:
-        trials = affordable_trials(model, channels, judged_by)
+    if scope == "searched" and data is not None and fraction and channels.macs(removed) <= budget:
+        trials = affordable_trials(model, channels, data)
         if trials:
             how = Search(fraction, trials, structure, seed)
-            removed = search_widths(model, channels, scores, removed, judged_by, how, progress).removed
+            removed = search_widths(model, channels, scores, removed, data, how, progress).removed
     after = channels.macs(removed)
     return Selection(removed, resolve(criterion, data), before, after, after <= budget, trials)
 

@@ -109,8 +109,9 @@ class _Shares:
     def __init__(self, channels: Channels, scores: Floats, structure: ChannelStructure, budget: float) -> None:
         self._channels, self._structure, self._budget = channels, structure, budget
         self._orders = [group.units[np.argsort(scores[group.units], kind="stable")] for group in channels.prunable]
-        # of a group, at most so many units may go: an infinite score keeps a unit
-        self._most = [int(np.isfinite(scores[group.units]).sum()) for group in channels.prunable]
+        # of a group, at least and at most so many units go: infinite scores say always, or never
+        self._least = [int((scores[group.units] == -np.inf).sum()) for group in channels.prunable]
+        self._most = [int((scores[group.units] < np.inf).sum()) for group in channels.prunable]
 
     def of(self, removed: Mask) -> Floats:
         return np.array([(~removed[group.units]).mean() for group in self._channels.prunable])
@@ -130,9 +131,9 @@ class _Shares:
 
     def _removed(self, shares: Floats) -> Mask:
         removed = self._channels.keep_all()
-        groups = zip(self._channels.prunable, self._orders, self._most, shares, strict=True)
-        for group, order, most, share in groups:
-            wanted = min(group.size - round(group.size * min(float(share), 1.0)), most)
+        groups = zip(self._channels.prunable, self._orders, self._least, self._most, shares, strict=True)
+        for group, order, least, most, share in groups:
+            wanted = min(max(group.size - round(group.size * min(float(share), 1.0)), least), most)
             width = unit_width(self._channels, group)
             removed[order[: self._structure.removable(group, width, wanted)]] = True
         return removed

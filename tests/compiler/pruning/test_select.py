@@ -171,10 +171,8 @@ def test_the_surgeon_prices_a_channel_like_a_refit_without_it() -> None:
         assert costs[channel] == pytest.approx(np.trace(change.T @ gram @ change), rel=1e-9)
     reader.remove(np.array([2]))
     stay = np.setdiff1d(np.arange(12), rows[2])
-    np.testing.assert_allclose(
-        reader.weights[stay], np.linalg.solve(gram[np.ix_(stay, stay)], gram[stay] @ w), rtol=1e-8
-    )
-    np.testing.assert_allclose(reader.inverse[np.ix_(stay, stay)], np.linalg.inv(gram[np.ix_(stay, stay)]), rtol=1e-8)
+    np.testing.assert_allclose(reader.weights, np.linalg.solve(gram[np.ix_(stay, stay)], gram[stay] @ w), rtol=1e-8)
+    np.testing.assert_allclose(reader.inverse, np.linalg.inv(gram[np.ix_(stay, stay)]), rtol=1e-8)
 
 
 @given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 400), st.sampled_from([1, 2, 3, 4]))

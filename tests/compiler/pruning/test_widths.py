@@ -8,6 +8,7 @@ from pruning_nets import net
 
 from prunus.compiler.analysis.channels import Channels, channel_groups
 from prunus.compiler.data import Data
+from prunus.compiler.errors import UsageError
 from prunus.compiler.model.model import Model
 from prunus.compiler.pruning.criteria import importance
 from prunus.compiler.pruning.select import select
@@ -78,13 +79,26 @@ def test_keeps_to_multiples_of_channels(case) -> None:
         assert all((~found[group.units]).sum() % 4 == 0 for group in channels.prunable)
 
 
-def test_is_what_auto_does_and_nothing_else(case) -> None:
-    model, channels, data, scores, first = case
-    auto = select(model, channels, FRACTION, "auto", data=data)
-    assert auto.trials > 0 and auto.met and left(channels, auto.removed, "wb") > left(channels, first, "wb")
+def test_is_a_scope_of_the_selection(case) -> None:
+    model, channels, data, _, first = case
+    searched = select(model, channels, FRACTION, "obs", data=data, scope="searched")
+    assert searched.trials > 0 and searched.met
+    assert left(channels, searched.removed, "wb") > left(channels, first, "wb")
     assert select(model, channels, FRACTION, "obs", data=data).trials == 0
-    assert select(model, channels, FRACTION, "auto", data=data, scores=scores).trials == 0
-    assert select(model, channels, FRACTION, "auto").trials == 0
+    assert select(model, channels, FRACTION, "obs", data=data.first(8), scope="searched").trials == 0
+    with pytest.raises(UsageError) as failure:
+        select(model, channels, FRACTION, "l2", scope="searched")
+    assert failure.value.code == "needs-data"
+
+
+def test_what_is_gone_stays_gone(case) -> None:
+    """The iterative schedule gives units that went before a score of minus infinity."""
+    model, channels, data, scores, first = case
+    before = channels.keep_all()
+    before[channels.units["wb", 0][:4]] = True
+    known = np.where(before, -np.inf, scores)
+    found = search_widths(model, channels, known, first | before, data, Search(FRACTION, 10))
+    assert found.removed[before].all()
 
 
 def test_is_left_out_where_it_would_cost_too_much_or_know_too_little(case, monkeypatch) -> None:
