@@ -8,8 +8,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ..quantity import UNITS
-from .plots import Bar, bar_chart, range_chart
-from .schema import EstimateInfo, LayerInfo, ReportData
+from .plots import Bar, bar_chart, front_chart, range_chart
+from .schema import EstimateInfo, LayerInfo, PassInfo, ReportData
 
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
@@ -88,7 +88,20 @@ def render(report: ReportData) -> str:
         gains=_gains(report.estimate, report.baseline),
         ranges=range_chart([(title(e.name), e.low, e.value, e.high, e.unit) for e in report.estimate if e.value > 0]),
         outlook_costs=[key for key in OUTLOOK_COSTS if report.outlook and key in report.outlook.cost],
+        front=_front(report.passes),
         notes=[(each.name, note) for each in report.passes for note in each.notes],
+    )
+
+
+def _front(passes: Sequence[PassInfo]) -> str:
+    """The networks that the budget solver found worth having: cost against loss."""
+    details = next((each.details for each in passes if each.details.get("front")), None)
+    if details is None:
+        return ""
+    key = next(iter(details["unpruned"]))
+    points = [(row["costs"][key], row["loss"]) for row in details["front"]]
+    return front_chart(
+        points, f"{title(key)}, {UNITS[key]}", "loss of accuracy on held-out samples, without quantization"
     )
 
 
