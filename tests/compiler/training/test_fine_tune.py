@@ -33,9 +33,7 @@ def digits() -> tuple[Model, Model, Data, Data]:
     """(the network, the same with 80 % of its MACs pruned by magnitude and refitted, training data, test data)."""
     model = load(DIGITS / "cnn.onnx")
     train, test = (load_data(DIGITS / f"{name}.npz", model) for name in ("calibration", "digits"))
-    pruned = (
-        PruneChannels().run(model, Context(options=Options(sparsity=0.8, criterion="l2"), calibration=train)).model
-    )
+    pruned = PruneChannels().run(model, Context(options=Options(sparsity=0.8, criterion="l2"), calibration=train)).model
     return model, pruned, train, test
 
 
