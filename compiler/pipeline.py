@@ -14,6 +14,7 @@ from .model.model import Model
 from .model.save import save
 from .passes import PASSES
 from .passes.base import Context, Note, Options, Pass
+from .passes.fit_budget import minimises
 from .passes.properties import PROPERTIES, check
 from .target import Progress
 
@@ -125,7 +126,7 @@ _SCHEDULE_EFFORTS: Mapping[str, float] = {"iterative": 100, "gradual": 200}
 # How long passes take, in units of a quick one, for the progress bar alone.
 _EFFORTS: Mapping[str, Callable[[Options], float]] = {
     "prune_layers": lambda options: 10 if options.layer_sparsity else 0,
-    "fit_budget": lambda options: 60 if options.budget else 1,
+    "fit_budget": lambda options: 60 if options.budget or minimises(options) else 0,
     "prune_channels": lambda options: _SCHEDULE_EFFORTS.get(options.schedule, 20) if options.sparsity else 0,
     "prune_weights": lambda options: 20 if options.weight_sparsity else 0,
     "fine_tune": lambda options: 10 * options.training.epochs,
