@@ -37,12 +37,12 @@ def _interface(before: Model, after: Model) -> str | None:
 
 
 def _zeros(model: Model) -> dict[str, int]:
-    """How many zeros every weight has; none where a vector has nothing else: a bias that nobody trained yet."""
+    """How many zeros every weight has; vectors are none: a bias holds no structure, and refitting may fill it."""
     zeros = {}
     for name, value in model.graph.initializers.items():
-        if value.const_value is not None:
+        if value.const_value is not None and len(value.const_value.shape) > 1:
             data = value.const_value.numpy()
-            zeros[name] = int(data.size - np.count_nonzero(data)) if data.ndim > 1 or data.any() else 0
+            zeros[name] = int(data.size - np.count_nonzero(data))
     return zeros
 
 
