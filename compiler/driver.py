@@ -12,9 +12,8 @@ from .coding import pack_file
 from .config.file import plain, toml
 from .config.options import METRIC_TIMEOUT_S
 from .config.settings import NAME as CONFIGURATION
+from .contract import compress
 from .errors import UnsupportedError
-from .integer.check import check_graph
-from .integer.from_qdq import read_qdq
 from .integer.graph import Graph
 from .metric import IsolatedMetric, Metric
 from .model.load import load
@@ -34,7 +33,7 @@ from .search.budget import Budget, absolute
 from .search.decisions import tuned
 from .target import Device, Finding, Measures, Progress, Target, no_progress, quantized_like
 from .training import require_torch
-from .verify import measure, observe, verify_artifact
+from .verify import observe, verify_artifact
 
 LOWERING_EFFORT = 30  # and verifying, in units of `Pipeline.effort`
 
@@ -109,10 +108,9 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
         device=device,
         progress=part(progress, 0.0, compressed_at),
     )
-    compressed = pipeline.run(model, context, request.dump_dir)
+    found = compress(pipeline, original, context, request.dump_dir)
+    compressed, graph = found.result, found.graph
     device = tuned(device, chosen_settings(compressed.records))
-    graph = read_qdq(compressed.model, context.formats)
-    check_graph(graph)
     findings = target.check(graph, device)
     refuse_unsupported(model, graph, findings)
     with staged(request.out) as folder:
@@ -138,7 +136,8 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
             unpruned=unpruned,
             findings=(*findings, *artifact.findings),
             artifact=artifact,
-            measured=measure(original, compressed.float_model, graph),
+            measured=found.measured,
+            notes=found.notes,
             exactness=exactness,
             packed=packed,
             options=options,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..coding import Packed
+from ..contract import SLACK
 from ..integer.graph import Graph, Island, Linear, Op
 from ..model.model import Model
 from ..model.workload import Layer, Workload
@@ -26,8 +27,6 @@ from ..target import Artifact, Device, Finding, Formats, Target
 from ..verify import ISLAND_TOLERANCE, Exactness, Measured, budget_misses, with_exactness
 from . import schema
 from .html import render
-
-ROUNDING = 1e-12  # of a difference of scores
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Outcome:
     findings: Sequence[Finding]
     artifact: Artifact
     measured: Measured
+    notes: Sequence[str]  # about the compilation as a whole
     exactness: Exactness
     packed: Packed | None
     options: Options
@@ -77,7 +77,7 @@ def build_report(outcome: Outcome) -> schema.ReportData:
         estimate=[estimate_info(name, quantity) for name, quantity in sorted(costs.items())],
         baseline=[estimate_info(name, quantity) for name, quantity in sorted(baseline.costs.items())],
         energy=_energy(baseline.costs, costs),
-        notes=list(dict.fromkeys((*estimate.notes, *_exactness_notes(outcome.exactness)))),
+        notes=list(dict.fromkeys((*outcome.notes, *estimate.notes, *_exactness_notes(outcome.exactness)))),
         **survey_infos(outcome.compressed.records, outcome.original),
         layers=_layers(outcome, layer_costs),
         verdict=_verdict(outcome, costs),
@@ -243,7 +243,7 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
         why = f"a float island differs by {exactness.island_error:.2e}"
         return schema.Verdict(met=False, binding="island-tolerance", why=why)
     max_drop = outcome.options.max_drop
-    if max_drop is not None and accuracy.before - accuracy.after > max_drop + ROUNDING:
+    if max_drop is not None and accuracy.before - accuracy.after > max_drop + SLACK:
         return schema.Verdict(met=False, binding="accuracy", why=_accuracy_missed(accuracy, max_drop))
     for each in outcome.compressed.unreached:
         return schema.Verdict(met=False, binding=each["option"], why=each["why"])
