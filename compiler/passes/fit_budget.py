@@ -45,8 +45,7 @@ class FitBudget:
     budgets are only checked. A budget that no network keeps leaves the model as it is, and says by how much it fails.
 
     Raises:
-        UsageError: there is no target (code `needs-target`), no data (`needs-data`), or nothing that can be removed
-            (`nothing-to-prune`).
+        UsageError: there is no target (code `needs-target`), or no data (`needs-data`).
         InvalidModelError: the cut model does not equal the original with zeroed consumers (code `proof-failed`).
     """
 
@@ -65,6 +64,12 @@ class FitBudget:
         task = _Task.of(model, context)
         if options.budget and task.keeps(options.budget):
             return PassResult(model, False, (Note("budget-met-unpruned", "The unpruned network keeps the budget."),))
+        if not task.channels.prunable:
+            notes = (
+                *pinned_notes(task.channels),
+                Note("nothing-to-prune", "No channel can go: no budget changes that."),
+            )
+            return PassResult(model, False, notes)
         return task.fit_budget() if options.budget else task.fit_contract()
 
 

@@ -38,6 +38,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 FIT_SAMPLES = 256
 MEASURE_SAMPLES = 128
+LEAST_SAMPLES = 8
+MEASURE_MACS = 3e11  # of all samples, for one measurement of each group: large networks are measured on fewer samples
 
 
 class RefitLoss:
@@ -68,7 +70,9 @@ class RefitLoss:
         self._weights = _weights(model, self._readers)
         self._session = Session(_with_inputs(model, self._weights), outputs, optimise=False)
         self._outputs = outputs
-        chosen, piece = choose([model], held_out, MEASURE_SAMPLES, seed)
+        affordable = int(MEASURE_MACS / max(channels.macs() * len(channels.prunable), 1))
+        count = min(max(affordable, LEAST_SAMPLES), MEASURE_SAMPLES)
+        chosen, piece = choose([model], held_out, count, seed)
         self._feeds, self._piece = chosen, piece
         self._whole = self._outputs_of(model if reference is None else with_shapes(reference))
         self._classes = len(outputs) > len(model.graph.outputs) or _are_classes(chosen.labels, self._whole[-1])

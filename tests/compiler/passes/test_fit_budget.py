@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pruning_nets import net
 from search_target import DEVICE, SteppedTarget, half_redundant, samples
 
+from prunus.compiler.analysis.channels.shapes import with_shapes
 from prunus.compiler.data import Data
 from prunus.compiler.errors import UsageError
 from prunus.compiler.executor import run_model
@@ -118,6 +120,14 @@ def test_settings_of_the_device_are_part_of_the_answer() -> None:
     result = fit(model, target, budget={"lut": 0.6 * whole["lut"].value})
     assert result.details["settings"]["lanes"] < 32
     assert result.details["predicted"]["latency_s"] <= whole["latency_s"].value
+
+
+def test_a_network_without_free_channels_stays_and_says_so() -> None:
+    model = with_shapes(net("y = Gemm<transB = 1>(x, w, b)", {"w": (5, 8), "b": (5,)}, x="float[N,8] x"))
+    data = Data({"x": np.random.default_rng(0).standard_normal((32, 8), dtype=np.float32)})
+    result = fit(model, data=data, budget={"latency_s": 1e-9})
+    assert result.model is model
+    assert "nothing-to-prune" in codes(result)
 
 
 def test_what_is_missing_is_named() -> None:
