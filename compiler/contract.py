@@ -42,11 +42,11 @@ def compress(pipeline: Pipeline, original: Original, context: Context, dump_dir:
         lost = measured.accuracy.before - measured.accuracy.after
         if allowed is None or lost <= allowed + SLACK or not halts(options) or len(notes) == RETRIES:
             return Compressed(result, graph, measured, tuple(notes))
-        assert options.max_drop is not None
-        options = replace(options, max_drop=options.max_drop / 2)
+        before = options.max_drop or 0.0
+        options = replace(options, max_drop=before / 2)
         notes.append(
-            f"Allowed to lose {2 * options.max_drop:g} on held-out samples, the network lost {lost:.4f} on the scoring "
-            f"samples; the passes ran again with {options.max_drop:g}."
+            f"Allowed to lose {before:g} on held-out samples, the network lost {lost:.4f} on the scoring samples; the "
+            f"passes ran again with {before / 2:g}."
         )
 
 
