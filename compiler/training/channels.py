@@ -7,8 +7,8 @@ Resource Efficient Inference, 2017). The share that is gone rises along the cubi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..analysis.channels import channel_groups
@@ -88,16 +88,11 @@ def prune_channels_gradually(
     structure = structure or ChannelStructure()
     _check(first, plan, structure)
     total = channel_groups(first).macs()
-    state = _State(first)
-    for number, epochs in enumerate(_shares(tuning.epochs, plan.rounds), start=1):
-        begin = sum(_shares(tuning.epochs, plan.rounds)[: number - 1]) / tuning.epochs
-        part = epochs / tuning.epochs
-
-        def shown(_what: str, share: float, begin: float = begin, part: float = part, number: int = number) -> None:
-            progress(f"Channels, stage {number} of {plan.rounds}", begin + part * share)
-
+    present, stages, errors = first, list[Stage](), [0.0]
+    lengths = _lengths(tuning.epochs, plan.rounds)
+    for number, epochs in enumerate(lengths, start=1):
         wanted = plan.fraction * (1 - (1 - number / plan.rounds) ** 3)
-        smaller, error = _smaller(state.model, wanted, total, plan, structure, data, tuning.seed)
+        smaller, error = _smaller(present, wanted, total, plan, structure, data, tuning.seed)
         tuned = fine_tune(
             smaller,
             data,
@@ -106,22 +101,26 @@ def prune_channels_gradually(
             features=features,
             freeze=freeze,
             checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.stage-{number}"),
-            progress=shown,
+            progress=_part(progress, number, lengths),
         )
-        gone = 1 - channel_groups(with_shapes(tuned.model)).macs() / max(total, 1)
-        state.model, state.proof_error = tuned.model, max(state.proof_error, error)
-        state.stages.append(Stage(wanted, gone, tuned.losses[-1]))
-    return Staged(state.model, tuple(state.stages), state.proof_error, tuned)
+        present = tuned.model
+        gone = 1 - channel_groups(with_shapes(present)).macs() / max(total, 1)
+        stages.append(Stage(wanted, gone, tuned.losses[-1]))
+        errors.append(error)
+    return Staged(present, tuple(stages), max(errors), tuned)
 
 
-@dataclass
-class _State:
-    model: Model
-    stages: list[Stage] = field(default_factory=list)
-    proof_error: float = 0.0
+def _part(progress: Progress, number: int, lengths: Sequence[int]) -> Progress:
+    """The progress of one stage, as its part of all."""
+    before, total = sum(lengths[: number - 1]), sum(lengths)
+
+    def report(_what: str, share: float) -> None:
+        progress(f"Channels, stage {number} of {len(lengths)}", (before + share * lengths[number - 1]) / total)
+
+    return report
 
 
-def _shares(epochs: int, rounds: int) -> list[int]:
+def _lengths(epochs: int, rounds: int) -> list[int]:
     """How many epochs each stage has: half of them the last, the others equally many."""
     if rounds == 1:
         return [epochs]

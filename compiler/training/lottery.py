@@ -83,46 +83,57 @@ def find_ticket(
     names = trainable(model, freeze)
     targets = Targets(model, plan.pattern, plan.scope, names)
     targets.check(plan.target)
-    start = initialised(model, names, tuning.seed) if initial is None else _aligned(model, initial)
+    start = initialised(model, names, tuning.seed) if initial is None else _aligned(model, initial, names)
     start = masked(start, zero_masks(model, names))  # what pruning had zeroed before
-
     dense = 0 if initial is not None else tuning.epochs
-    total = plan.rewind + dense + plan.rounds * tuning.epochs
-
-    def train(network: Model, what: str, done: int, until: int | None = None) -> Tuned:
-        """One training; `done` of the search's `total` epochs are behind it."""
-        return fine_tune(
-            network,
-            data,
-            tuning,
-            teacher=teacher,
-            features=features,
-            freeze=freeze,
-            until=until,
-            checkpoint=None
-            if checkpoint is None
-            else checkpoint.with_name(f"{checkpoint.name}.{what.replace(' ', '-')}"),
-            progress=lambda _, share: progress(f"Lottery ticket: {what}", (done + share * tuning.epochs) / total),
-        )
-
+    train = _Trainings(
+        data, tuning, {"teacher": teacher, "features": features, "freeze": freeze}, checkpoint, progress,
+        plan.rewind + dense + plan.rounds * tuning.epochs,
+    )  # fmt: skip
     early = train(start, "early", 0, plan.rewind).model if plan.rewind else start
     trained = model if initial is not None else train(start, "dense", plan.rewind).model
     masks = {name: np.ones(scores.shape, np.bool_) for name, scores in _scores(model, targets).items()}
-    rounds: list[Round] = []
+    rounds, updates = list[Round](), list[Update]()
     for number in range(1, plan.rounds + 1):
-        scores = _scores(trained, targets)
+        done = plan.rewind + dense + (number - 1) * tuning.epochs
         wanted = 1 - (1 - plan.target) ** (number / plan.rounds)
-        found = targets.masks({name: np.where(masks[name], scores[name], 0.0) for name in masks}, wanted)
-        masks = {name: found[name] & masks[name] for name in masks}
+        scores = {name: np.where(masks[name], each, 0.0) for name, each in _scores(trained, targets).items()}
+        masks = {name: found & masks[name] for name, found in targets.masks(scores, wanted).items()}
         ticket = masked(early, masks)
-        tuned = train(ticket, f"round {number}", plan.rewind + dense + (number - 1) * tuning.epochs)
+        tuned = train(ticket, f"round-{number}", done)
         trained = tuned.model
         rounds.append(Round(targets.realised(masks), tuned.losses[-1]))
-    updates = tuple(
-        Update(number * tuning.epochs, 1 - (1 - plan.target) ** ((number + 1) / plan.rounds), each.sparsity)
-        for number, each in enumerate(rounds)
-    )
-    return Ticket(trained, ticket, masks, tuple(rounds), replace(tuned, updates=updates))
+        updates.append(Update(done, wanted, rounds[-1].sparsity))
+    return Ticket(trained, ticket, masks, tuple(rounds), replace(tuned, updates=tuple(updates)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Trainings:
+    """The trainings of one search: what they share, and their place among all `epochs`."""
+
+    data: Data
+    tuning: Tuning
+    settings: Mapping[str, Any]
+    checkpoint: Path | None
+    progress: Progress
+    epochs: int
+
+    def __call__(self, network: Model, what: str, done: int, until: int | None = None) -> Tuned:
+        """One training, with a checkpoint of its own; `done` epochs of the search are behind it."""
+        file = self.checkpoint
+
+        def report(_what: str, share: float) -> None:
+            self.progress(f"Lottery ticket: {what}", (done + share * self.tuning.epochs) / self.epochs)
+
+        return fine_tune(
+            network,
+            self.data,
+            self.tuning,
+            until=until,
+            checkpoint=None if file is None else file.with_name(f"{file.name}.{what}"),
+            progress=report,
+            **self.settings,
+        )
 
 
 def train_by_plan(
@@ -154,14 +165,15 @@ def _scores(model: Model, targets: Targets) -> dict[str, Array]:
     return found
 
 
-def _aligned(model: Model, initial: Model) -> Model:
-    """A copy of the model with the weights of `initial`, found by the user's names for them."""
+def _aligned(model: Model, initial: Model, names: Collection[str]) -> Model:
+    """A copy of the model with the weights and statistics of `initial`, found by the user's names; not frozen ones."""
+    frozen = set(trainable(model)) - set(names)
     theirs = {initial.original(name): value for name, value in initial.graph.initializers.items()}
     copy = model.clone()
     for name, value in copy.graph.initializers.items():
         other = theirs.get(model.original(name))
         ours, data = weight(value), weight(other)
-        if ours is None or not np.issubdtype(ours.dtype, np.floating):
+        if ours is None or name in frozen or not np.issubdtype(ours.dtype, np.floating):
             continue
         if data is None or data.shape != ours.shape:
             raise UsageError(
