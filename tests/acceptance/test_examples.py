@@ -105,3 +105,13 @@ def test_training_gives_the_committed_networks(tmp_path: Path) -> None:
     assert len(scores) == 2
     assert scores[0] > 0.985
     assert scores[1] > 0.955
+
+
+def test_accuracy_curves(tmp_path: Path) -> None:
+    need("matplotlib")
+    out = run("accuracy_curves.py", tmp_path, "curves", "--ratios", "2", "--seeds", "1", "--ways", "uniform", "obs")
+    assert "| Digits CNN (99.3) | obs |" in out
+    again = run("accuracy_curves.py", tmp_path, "curves", "--ratios", "2", "--seeds", "1", "--ways", "uniform", "obs")
+    assert "Run(" in out and "Run(" not in again  # what is known is not measured anew
+    names = {path.name for path in (tmp_path / "curves").iterdir()}
+    assert names == {"curves.json", "curves.md", "curves.svg"}
