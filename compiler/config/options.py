@@ -87,7 +87,13 @@ class Contract:
     panel: ClassVar[str] = "Bounds"
 
     max_drop: Annotated[
-        float | None, Setting("Largest allowed loss of accuracy, a share.", at_least=0, below=1, example=0.01)
+        float | None,
+        Setting(
+            "Largest allowed loss of accuracy, a share. Alone it finds the cheapest network that keeps it.",
+            at_least=0,
+            below=1,
+            example=0.01,
+        ),
     ] = None
 
 
@@ -137,6 +143,13 @@ class Pruning:
             ("global", "layer", "searched"),
         ),
     ] = "global"
+    heads: Annotated[
+        str,
+        Setting(
+            "What attention layers lose: the same positions of every head, or whole heads (all at once only).",
+            ("positions", "whole"),
+        ),
+    ] = "positions"
     schedule: Annotated[
         str,
         Setting(

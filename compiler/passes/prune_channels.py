@@ -41,9 +41,9 @@ class PruneChannels:
     """Select, cut, prove, reconstruct.
 
     Reads `context.options`: `sparsity` (share of MACs to remove; 0 leaves the model as it is), `criterion`, `scope`,
-    `schedule`, `max_drop`, `reconstruct` and `seed`; `context.formats.channel_multiple`; and `context.calibration` for
-    the reconstruction. The iterative schedule holds half of the calibration samples out to measure on; the gradual one
-    trains between its stages.
+    `heads`, `schedule`, `max_drop`, `reconstruct` and `seed`; `context.formats.channel_multiple`; and
+    `context.calibration` for the reconstruction. The iterative schedule holds half of the calibration samples out to
+    measure on; the gradual one trains between its stages.
 
     Raises:
         InvalidModelError: the cut model does not equal the original with zeroed consumers (code `proof-failed`).
@@ -60,11 +60,18 @@ class PruneChannels:
         if options.sparsity == 0:
             return PassResult(model, False)
         weight_plan(options, Pattern("weight"))  # refuses what is no schedule, and one that lacks a training
+        if options.heads == "whole" and options.schedule in ("iterative", "gradual"):
+            raise UsageError(
+                f"Whole attention heads cannot be removed by the schedule {options.schedule}.",
+                code="heads-at-once",
+                why="Between its steps it analyses the network anew, by positions.",
+                hint="Take --schedule one-shot, or --heads positions.",
+            )
         if options.schedule == "iterative":
             return prune_iteratively(model, context)
         if options.schedule == "gradual":
             return prune_in_stages(model, context)
-        channels = channel_groups(model)
+        channels = channel_groups(model, whole_heads=options.heads == "whole")
         chosen = select(
             model,
             channels,

@@ -10,8 +10,11 @@ from .shapes import with_shapes
 from .trace import Trace
 
 
-def channel_groups(model: Model) -> Channels:
+def channel_groups(model: Model, *, whole_heads: bool = False) -> Channels:
     """The coupled channels of a model.
+
+    A width that a reshape splits into attention heads shrinks by the same positions of every head; with `whole_heads`
+    it shrinks by heads. (Einsums name both, so there both are free.)
 
     Constants should be initializers (not Constant nodes) and shapes constant, as after the pass `normalise`; anything
     else stays correct and pins more. A model without inferred shapes is inferred first, on a copy.
@@ -19,7 +22,7 @@ def channel_groups(model: Model) -> Channels:
     Raises:
         InvalidModelError, UnsupportedError: the shapes contradict each other or cannot be inferred.
     """
-    trace = Trace()
+    trace = Trace(whole_heads=whole_heads)
     graph = with_shapes(model).graph
     for value in graph.inputs:
         trace.enter(value, "graph-input")

@@ -27,6 +27,7 @@ class Trace:
     space: LabelSpace = field(default_factory=LabelSpace)
     known: dict[str, Dims] = field(default_factory=dict)
     records: Records = field(default_factory=Records)
+    whole_heads: bool = False  # a reshape of the last dimension leaves its last part but one free, not its largest
 
     # Reading
 

@@ -169,3 +169,13 @@ def test_the_criterion_bn_says_what_took_the_place_of_folded_scales(with_data: b
     result = prune(model, samples(model) if with_data else None, sparsity=0.3, criterion="bn")
     text = next(note.text for note in result.notes if note.code == "batch-norm-folded")
     assert text.startswith("18 channels") and ("deviation" in text) == with_data
+
+
+def test_the_option_heads_removes_whole_heads() -> None:
+    model = NETS["attention"]()
+    result = prune(model, samples(model), sparsity=0.4, heads="whole", criterion="l2")
+    heads = next(node for node in result.model.graph if node.op_type == "Reshape").inputs[1]
+    assert heads.const_value.numpy().tolist() == [0, 7, 1, 4] and "cut-proven" in codes(result)
+    with pytest.raises(UsageError) as failure:
+        prune(model, samples(model), sparsity=0.2, heads="whole", schedule="iterative", max_drop=0.1)
+    assert failure.value.code == "heads-at-once"

@@ -9,6 +9,7 @@ from pruning_nets import NETS, random_removal
 from zoo import ZOO
 
 from prunus.compiler.analysis.channels import REASONS, channel_groups
+from prunus.compiler.model.edit import weight
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.prove import prove
 
@@ -52,3 +53,32 @@ def test_what_stays_has_a_reason(name: str) -> None:
     for group in channel_groups(ZOO[name]()).groups:
         pin = group.pinned_because
         assert pin is None or (REASONS[pin.code].text and pin.where)
+
+
+WITH_HEADS = ("vit", "vit_split", "vit_decomposed", "swin", "bert", "recommender")
+
+
+@pytest.mark.parametrize("name", WITH_HEADS)
+def test_whole_heads_are_proven(name: str) -> None:
+    """Of two heads one goes, with its queries, keys and values, whatever form they have."""
+    model = ZOO[name]()
+    channels = channel_groups(model, whole_heads=True)
+    assert channels.groups != channel_groups(model).groups
+    removed = random_removal(channels)
+    result = cut(model, channels, removed)
+    onnx.checker.check_model(result.to_proto(), full_check=True)
+    assert prove(model, channels, removed, result).max_relative_error <= TOLERANCE
+
+
+def test_a_head_goes_as_a_whole() -> None:
+    model = NETS["attention"]()
+    channels = channel_groups(model, whole_heads=True)
+    first, second = channels.units["wq", 1].reshape(2, 4)
+    assert (first == first[0]).all() and (second == second[0]).all() and first[0] != second[0]
+    assert (channels.units["wv", 1] == channels.units["wq", 1]).all()
+    removed = channels.keep_all()
+    removed[first[0]] = True
+    result = cut(model, channels, removed)
+    heads = next(node for node in result.graph if node.op_type == "Reshape").inputs[1]
+    assert weight(heads).tolist() == [0, 7, 1, 4]
+    assert prove(model, channels, removed, result).max_relative_error <= TOLERANCE

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..trace import Rule
-from .across import across_axis, batch_normalization, instance_normalization, layer_normalization, lrn, reduce
+from .across import (
+    across_axis,
+    batch_normalization,
+    group_normalization,
+    instance_normalization,
+    layer_normalization,
+    lrn,
+    reduce,
+)
 from .einsum import einsum
 from .elementwise import broadcast, dropout, quantize, unary
 from .layout import depth_to_space, flatten, reshape, space_to_depth, squeeze, transpose, unsqueeze
@@ -50,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "CumSum": across_axis("cumulative-axis", None),
     "LRN": lrn,
     "LayerNormalization": layer_normalization,
+    "GroupNormalization": group_normalization,
     "BatchNormalization": batch_normalization,
     "InstanceNormalization": instance_normalization,
     "Conv": conv,

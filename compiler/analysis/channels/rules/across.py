@@ -75,6 +75,14 @@ def layer_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     return [tie_aligned(trace, [x, *(trace.dims(value) for value in node.inputs[1:])], x)]
 
 
+def group_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
+    """Mean and variance are taken over the channels of each group, and over the image."""
+    x = trace.dims(node.inputs[0])
+    parameters = [trace.dims(value)[0] for value in node.inputs[1:3]]
+    trace.pin([*x[1:], *parameters], "normalised-axis", label(node))
+    return [x]
+
+
 def batch_normalization(trace: Trace, node: ir.Node) -> Sequence[Dims]:
     """y = (x - mean) / sqrt(var + eps) * scale + bias, per channel: all four parameters follow."""
     x = trace.dims(node.inputs[0])

@@ -98,7 +98,8 @@ def _refactor(trace: Trace, node: ir.Node) -> Dims:
         elif free and len(targets) == 1 and all(old[axis] % PRIME for axis in sources):
             out[targets[0]] = _merge(trace, node, dims)
         elif free and len(sources) == 1:
-            axis, carrier = _spread(trace, free[0], sizes)
+            into_heads = trace.whole_heads and sources[0] == len(old) - 1
+            axis, carrier = _spread(trace, free[0], sizes, len(sizes) - 2 if into_heads else _largest(sizes))
             out[targets[axis]] = carrier
         else:
             trace.pin(free, "layout-mismatch", label(node))
@@ -140,10 +141,14 @@ def _merge(trace: Trace, node: ir.Node, dims: Sequence[Dim]) -> Dim:
     return dims[carrier].take(np.broadcast_to(np.arange(sizes[carrier]).reshape(shape), sizes).ravel())
 
 
-def _spread(trace: Trace, dim: Free, sizes: Sequence[int]) -> tuple[int, Dim]:
-    """One dimension becomes several: the largest (of equals the last) carries the labels, and all positions that share
-    a place on it are tied. This covers channel shuffles, attention heads and the like."""
-    axis = max(range(len(sizes)), key=lambda position: (sizes[position], position))
+def _largest(sizes: Sequence[int]) -> int:
+    """The axis of the largest size, of equals the last."""
+    return max(range(len(sizes)), key=lambda position: (sizes[position], position))
+
+
+def _spread(trace: Trace, dim: Free, sizes: Sequence[int], axis: int) -> tuple[int, Dim]:
+    """One dimension becomes several: `axis` of them carries the labels, and all positions that share a place on it are
+    tied. This covers channel shuffles, attention heads and the like."""
     table = np.moveaxis(dim.labels.reshape(sizes), axis, 0).reshape(sizes[axis], -1)
     for other in range(1, table.shape[1]):
         trace.space.union(table[:, 0], table[:, other])
