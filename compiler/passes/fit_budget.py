@@ -84,6 +84,11 @@ def minimises(options: Options) -> bool:
     return options.max_drop is not None and decides(options) and not others
 
 
+def cautious_drop(drop: float, samples: int) -> float:
+    """A drop of a score between 0 and 1 as measured on so many samples, plus one standard error of such a count."""
+    return drop + float(np.sqrt(drop / samples)) if drop > 0 else 0.0
+
+
 def chosen_settings(records: Sequence[PassRecord]) -> dict[str, int]:
     """The settings of the device that the pass chose together with the widths."""
     settings: dict[str, int] = {}
@@ -169,12 +174,16 @@ class _Task:
         notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0])]
         details = {"budget": {}, **self._details(fitter, front)}
         score = self._scorer(scores)
-        allowed = score(None) - (self.context.options.max_drop or 0.0) - _SLACK
+        best_score, hidden = score(None), len(self.data) - len(self.data) // 2
+
+        def keeps(widths: Widths) -> bool:
+            return cautious_drop(best_score - score(widths), hidden) <= (self.context.options.max_drop or 0.0) + _SLACK
+
         low, high = 0, len(front) - 1  # the whole network, at `high`, keeps the accuracy
         while low < high:
             middle = (low + high) // 2
             self.context.progress("Measuring networks of the front", middle / len(front))
-            low, high = (low, middle) if score(front[middle].choice.widths) >= allowed else (middle + 1, high)
+            low, high = (low, middle) if keeps(front[middle].choice.widths) else (middle + 1, high)
         best = front[high]
         fails = front[high - 1].costs[self.keys[0]] if high else best.costs[self.keys[0]]
         for number in range(CONTRACT_TRIALS):
@@ -184,7 +193,7 @@ class _Task:
             between = fitter.fit(limits)
             if isinstance(between, Shortfall) or between.costs[self.keys[0]] >= best.costs[self.keys[0]]:
                 break
-            if score(between.choice.widths) >= allowed:
+            if keeps(between.choice.widths):
                 best = between
             else:
                 fails = between.costs[self.keys[0]]
