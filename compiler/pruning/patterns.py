@@ -53,6 +53,13 @@ class Pattern:
         flat = scores.ravel()
         return np.asarray(highest(flat[None], max(1, round(density * flat.size))).reshape(scores.shape))
 
+    def on_the_way(self, done: float) -> Pattern:
+        """What a part of the way from dense weights asks for: more of M stay. The other patterns follow the density."""
+        if self.kind != "n_m":
+            return self
+        n, m = self.size
+        return Pattern("n_m", (m - int((m - n) * done + 1e-9), m))
+
     def density(self, asked: float) -> float:
         """The share of weights that stays when `asked` is asked for."""
         return self.size[0] / self.size[1] if self.kind == "n_m" else asked

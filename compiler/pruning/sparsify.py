@@ -97,14 +97,20 @@ class _Rounds:
         weights, bias = start, np.zeros(start.shape[::2])
         for step in range(1, ROUNDS + 1):
             density = max(self.density, self.density ** (step / ROUNDS))  # each round keeps the same share
-            keep = self.keep(layer, weights, equations, density)
-            if self.pattern.kind == "n_m" and step < ROUNDS:
-                continue  # N:M has one density only
+            keep = self.keep(layer, weights, equations, density, self.pattern.on_the_way(step / ROUNDS))
             weights, bias = equations.solve(np.where(keep, weights, 0.0), with_bias=with_bias)
         return weights, bias
 
-    def keep(self, layer: Layer, weights: Floats, equations: NormalEquations | None, density: float) -> Mask:
-        """What stays of weights [groups, k, n]; what is zero already goes first, whatever the criterion."""
+    def keep(
+        self,
+        layer: Layer,
+        weights: Floats,
+        equations: NormalEquations | None,
+        density: float,
+        pattern: Pattern | None = None,
+    ) -> Mask:
+        """What stays of weights [groups, k, n] (in `pattern`, or in the one asked for); what is zero already goes
+        first, whatever the criterion."""
         groups, k, n = weights.shape
         inputs, taps = k // layer.taps, layer.taps
         squares = self.gradients.get(layer.weight.name or "")
@@ -118,7 +124,7 @@ class _Rounds:
         scores = CRITERIA[self.criterion].score(evidence)
         scores = np.where(weights != 0, scores, 0.0)
         by_tap = scores.reshape(groups, inputs, taps, n).transpose(0, 2, 1, 3)
-        keep = self.pattern.keep(by_tap, density).transpose(0, 2, 1, 3).reshape(weights.shape)
+        keep = (pattern or self.pattern).keep(by_tap, density).transpose(0, 2, 1, 3).reshape(weights.shape)
         return np.asarray(keep & (weights != 0))
 
     def _units(self, inputs: int, taps: int) -> npt.NDArray[np.intp]:

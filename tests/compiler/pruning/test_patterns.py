@@ -73,6 +73,13 @@ def test_n_of_m_neighbours_stay(seed: int, inputs: int, size: tuple[int, int]) -
             assert (lost <= chosen).all()
 
 
+def test_n_of_m_is_reached_step_by_step() -> None:
+    steps = [str(parse_pattern("2:8").on_the_way(done / 3)) for done in (1, 2, 3)]
+    assert steps == ["6:8", "4:8", "2:8"]
+    assert str(parse_pattern("2:4").on_the_way(1 / 3)) == "4:4"
+    assert parse_pattern("16x4").on_the_way(0.5) == parse_pattern("16x4")
+
+
 def test_single_weights_are_the_highest_of_the_layer() -> None:
     scores = np.arange(24, dtype=np.float64).reshape(1, 2, 3, 4)
     keep = Pattern("weight").keep(scores, 0.25)

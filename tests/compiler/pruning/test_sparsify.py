@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pruning_nets import NETS
+from pruning_nets import NETS, net
 from real_tasks import load_task
 
 from prunus.compiler.data import Data
@@ -14,6 +14,7 @@ from prunus.compiler.executor import run_model
 from prunus.compiler.model.edit import weight
 from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
+from prunus.compiler.pruning import sparsify as sparsify_module
 from prunus.compiler.pruning.layers import product_layers
 from prunus.compiler.pruning.patterns import Pattern, parse_pattern
 from prunus.compiler.pruning.sparsify import sparsify
@@ -62,6 +63,28 @@ def test_refitting_beats_leaving_the_weights() -> None:
     refitted = sparsify(model, Pattern("weight"), 0.5, "magnitude", data=data)
     assert plain.zeroed == refitted.zeroed or abs(plain.zeroed - refitted.zeroed) < 0.02 * plain.zeroed
     assert loss(model, refitted.model, fresh) < 0.8 * loss(model, plain.model, fresh)
+
+
+@pytest.mark.parametrize("text", ["2:4", "1:4", "4x4", "weight"])
+def test_rounds_beat_zeroing_all_at_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs go together, so what stays can take over from what goes, if it is asked in between."""
+    losses = []
+    for rounds in (3, 1):
+        monkeypatch.setattr(sparsify_module, "ROUNDS", rounds)
+        total = 0.0
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            model = net(
+                "y = Gemm<transB = 1>(x, w, b)",
+                {"w": rng.standard_normal((16, 32)).astype(np.float32), "b": (16,)},
+                x="float[N,32] x", y="float[N,16] y",
+            )  # fmt: skip
+            mixed = rng.standard_normal((512, 12)) @ rng.standard_normal((12, 32))
+            mixed += 0.3 * rng.standard_normal((512, 32))
+            data = Data({"x": mixed.astype(np.float32)})
+            total += loss(model, sparsify(model, parse_pattern(text), 0.25, data=data).model, data)
+        losses.append(total)
+    assert losses[0] < 0.95 * losses[1]
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
