@@ -227,4 +227,4 @@ def test_data_and_metric_of_ones_own(tmp_path: Path) -> None:
     result = prunus("compile", DIGITS / "mlp.onnx", "-t", "npu-16nm", *own, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     accuracy = json.loads(result.stdout)["accuracy"]
-    assert accuracy == {"metric": "zeros", "before": 1.0, "after": 1.0, "samples": 20}
+    assert accuracy == {"metric": "zeros", "before": 1.0, "after": 1.0, "samples": 20, "unquantized": 1.0}
