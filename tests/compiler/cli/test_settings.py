@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from prunus.compiler.cli import app
+from prunus.compiler.cli.settings import _completion
 from prunus.compiler.config.file import merged, read, template, toml
 from prunus.compiler.config.options import CRITERIA, ENTRIES, SECTIONS, TABLES, Options
 from prunus.compiler.config.setting import entries
@@ -174,3 +175,22 @@ def test_choices_are_those_of_the_passes() -> None:
 def test_tables_are_panels() -> None:
     for table, group in TABLES.items():
         assert group, table
+
+
+def test_the_tab_key_offers_what_fits() -> None:
+    def offered(name: str, begun: str) -> list[str]:
+        complete = _completion(ENTRIES[name])
+        assert complete is not None
+        return complete(begun)
+
+    assert offered("criterion", "sens") == ["sensitivity"]
+    assert offered("schedule", "") == list(ENTRIES["schedule"].choices)
+    assert offered("precision", "b") == ["bfloat16"]
+    assert "pynq-z2" in offered("target", "pynq")
+    assert offered("skip_pass", "prune_") == ["prune_layers", "prune_channels", "prune_weights"]
+    assert _completion(ENTRIES["sparsity"]) is None
+
+
+@pytest.mark.parametrize("command", ["compile", "prune", "quantize", "train", "estimate", "check"])
+def test_every_command_that_compresses_takes_a_file(command: str) -> None:
+    assert {"--config", "-c"} <= flags(command)
