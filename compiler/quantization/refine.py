@@ -28,6 +28,7 @@ from .scales import quantize_weights
 
 Floats = npt.NDArray[np.float64]
 MAX_SAMPLES = 512
+REDUNDANCY = 10.0  # rows of neighbouring positions, frames or windows that tell as much as one independent row
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,11 @@ def _noise(start: Floats, equations: NormalEquations, with_bias: bool) -> float:
 def _aim(start: Floats, gram: Floats, cross: Floats, noise: float, step: float) -> Floats:
     """The real weights to round: those that make up for the error of the inputs, as far as it is worth it.
 
-    Minimises |Y - A W|^2 / noise + |W - start|^2 / (step / 12): the second term takes W to lie about as far from the
-    float weights as rounding would move it anyway. So 4-bit weights adapt, and 8-bit weights hardly do, which keeps
-    what the network computes on data unlike the samples. Zeros stay.
+    Minimises |Y - A W|^2 / (REDUNDANCY * noise) + |W - start|^2 / (step / 12): the second term takes W to lie about as
+    far from the float weights as rounding would move it anyway. So 4-bit weights adapt, and 8-bit weights hardly do,
+    which keeps what the network computes on data unlike the samples. Zeros stay.
     """
-    matrix = gram + np.maximum(12 * noise / step, np.finfo(np.float32).tiny) * np.eye(gram.shape[1])
+    matrix = gram + np.maximum(REDUNDANCY * 12 * noise / step, np.finfo(np.float32).tiny) * np.eye(gram.shape[1])
     goal, free = cross - gram @ start, start != 0
     change = np.linalg.solve(matrix, goal) if free.all() else solve_masked(matrix, goal, np.zeros_like(start), free)
     aim: Floats = start + change

@@ -8,6 +8,7 @@ from float_nets import FloatNet
 
 from prunus.compiler.analysis.ranges import BLOCKS, Statistics
 from prunus.compiler.errors import UsageError
+from prunus.compiler.integer.graph import QType
 from prunus.compiler.quantization.calibrate import CLIPPING, METHODS, Calibrated, calibrate
 from prunus.compiler.quantization.plan import Group, plan
 from prunus.compiler.target import Formats
@@ -72,6 +73,31 @@ def test_auto_clips_a_lonely_outlier(formats: Formats) -> None:
     assert found.method in CLIPPING
     assert found.type.scale < _calibrate(values, "minmax", formats).type.scale / 3
     assert found.error < 0.2 * _calibrate(values, "minmax", formats).error
+
+
+@pytest.mark.parametrize("method", ["entropy", "percentile", "mse"])
+def test_clipping_beats_the_whole_range_on_planted_outliers(method: str) -> None:
+    """A few values, forty times as large as all others, must not decide how those are told apart."""
+    rng = np.random.default_rng(2)
+    bulk = rng.standard_normal(200_000).astype(np.float32)
+    values = rng.permutation(np.concatenate([bulk, np.full(8, 160.0, np.float32), np.full(8, -160.0, np.float32)]))
+    formats = Formats(activation="s8", zero_point="zero")
+    found, whole = (_calibrate(values, each, formats) for each in (method, "minmax"))
+
+    def error(type_: QType) -> float:
+        steps = np.clip(np.rint(bulk / type_.scale), type_.qmin, type_.qmax)
+        return float(((steps * type_.scale - bulk) ** 2).mean())
+
+    if method == "mse":  # it weighs what it clips by the square
+        assert found.type.scale <= whole.type.scale
+    else:
+        assert found.type.scale < whole.type.scale / 4
+        assert error(found.type) < 0.05 * error(whole.type)
+
+
+def test_entropy_keeps_the_range_of_evenly_spread_values() -> None:
+    values = np.random.default_rng(3).uniform(-1, 1, 200_000).astype(np.float32)
+    assert _calibrate(values, "entropy").type.scale > 0.95 * _calibrate(values, "minmax").type.scale
 
 
 def test_inputs_that_were_never_negative_are_unsigned() -> None:
