@@ -140,6 +140,6 @@ def _error(stored: Stored, layer: Layer, equations: NormalEquations) -> float:
     weights = layer.matrix(stored.found.real(stored.linear.axis))
     bias: Floats = np.zeros(weights.shape[::2])
     if stored.found.bias is not None:
-        real: Floats = stored.found.bias * stored.found.bias_scale.astype(np.float64)
+        real = np.asarray(stored.found.bias * stored.found.bias_scale.astype(np.float64), np.float64)
         bias = real.reshape(bias.shape)
     return equations.error(weights, bias)

@@ -119,8 +119,8 @@ def _permuted(hessian: Floats, order: Array) -> Floats:
 def _inverse_cholesky(hessian: Floats) -> Floats:
     """The upper triangular U with U' U = H^-1."""
     inverse = np.linalg.inv(hessian)
-    lower: Floats = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
-    return lower.transpose(0, 2, 1)
+    lower = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)
+    return np.asarray(lower.transpose(0, 2, 1), np.float64)
 
 
 def _column_by_column(weights: Floats, factor: Floats, qmax: int) -> Integers:
