@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -173,11 +173,12 @@ class _Task:
         front = fitter.front(self.context.progress)
         notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0])]
         details = {"budget": {}, **self._details(fitter, front)}
-        score = self._scorer(scores)
-        best_score, hidden = score(None), len(self.data) - len(self.data) // 2
+        drop_of = self._drops(scores)
+        allowed = (self.context.options.max_drop or 0.0) + _SLACK
 
         def keeps(widths: Widths) -> bool:
-            return cautious_drop(best_score - score(widths), hidden) <= (self.context.options.max_drop or 0.0) + _SLACK
+            drop, error = drop_of(widths)
+            return drop + error <= allowed
 
         low, high = 0, len(front) - 1  # the whole network, at `high`, keeps the accuracy
         while low < high:
@@ -247,18 +248,21 @@ class _Task:
         }
         return PassResult(model, True, (*notes, *more), {**details, **chosen})
 
-    def _scorer(self, scores: npt.NDArray[np.float64]) -> Any:
-        """The score of the network of given widths (None: of the model as it is), quantized, on held-out samples."""
+    def _drops(self, scores: npt.NDArray[np.float64]) -> Callable[[Widths], tuple[float, float]]:
+        """For the network of given widths, quantized: by how much its score on held-out samples is lower than that of
+        the model as it is, and the standard error of this, from the share of samples that are decided otherwise."""
         visible, hidden = self.data.split(len(self.data) // 2, self.context.options.seed)
-        measure = held_out(self.model, hidden)
-        seen = _Task(self.model, self.context, self.target, self.device, visible, self.channels, self.keys, self.costs)
+        seen = replace(self, data=visible)
+        measure, agreement = held_out(self.model, hidden), held_out(self.model, replace(hidden, labels=None))
+        whole = measure(self.model)
 
-        def score(widths: Widths | None) -> float:
-            if widths is None or widths == full_widths(self.channels):
-                return measure(self.model)
-            return measure(Quantize().run(seen._pruned(widths, scores)[0], self.context).model)
+        def drop_of(widths: Widths) -> tuple[float, float]:
+            if widths == full_widths(self.channels):
+                return 0.0, 0.0
+            network = Quantize().run(seen._pruned(widths, scores)[0], self.context).model
+            return whole - measure(network), float(np.sqrt(max(1 - agreement(network), 0.0) / len(hidden)))
 
-        return score
+        return drop_of
 
     # -- what is said -------------------------------------------------------------------------------------------------
 
@@ -289,8 +293,7 @@ class _Task:
 
     def _contract_notes(self, found: Candidate, scores: npt.NDArray[np.float64]) -> list[Note]:
         """Whether the network within the budget will also keep the accuracy, as far as held-out samples tell."""
-        score = self._scorer(scores)
-        drop, allowed = score(None) - score(found.choice.widths), self.context.options.max_drop or 0.0
+        (drop, _), allowed = self._drops(scores)(found.choice.widths), self.context.options.max_drop or 0.0
         if drop <= allowed + _SLACK:
             return [Note("accuracy-predicted", f"Held-out samples lose {drop:.4f}, allowed are {allowed:g}.")]
         text = f"Within the budget, held-out samples lose {drop:.4f}; allowed are {allowed:g}."

@@ -16,7 +16,7 @@ from prunus.compiler.executor import run_model
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import workload
 from prunus.compiler.passes.base import Context, Options, PassResult
-from prunus.compiler.passes.fit_budget import FitBudget, cautious_drop
+from prunus.compiler.passes.fit_budget import FitBudget
 from prunus.compiler.passes.quantize import Quantize
 from prunus.compiler.target import quantized_like
 
@@ -110,13 +110,6 @@ def test_the_accuracy_alone_bounds_the_cost() -> None:
     assert latency(result.model) < 0.8 * latency(model)
     right = next(iter(run_model(result.model, data.inputs).values())).argmax(axis=1) == answers
     assert right.mean() >= 0.8
-
-
-def test_drops_on_few_samples_are_taken_with_caution() -> None:
-    assert cautious_drop(0.0, 100) == 0
-    assert cautious_drop(-0.01, 100) == 0
-    assert cautious_drop(0.01, 100) == pytest.approx(0.02)
-    assert cautious_drop(0.01, 10_000) == pytest.approx(0.011)
 
 
 def test_settings_of_the_device_are_part_of_the_answer() -> None:
