@@ -50,10 +50,9 @@ def accuracy(model: Model, test: Data) -> float:
 
 def test_the_original_teaches_the_pruned_network_without_labels(digits: tuple[Model, Data, Data]) -> None:
     model, data, test = digits
-    before = accuracy(compress(model, data, sparsity=0.8).model, test)
-    result = compress(model, data, sparsity=0.8, training=TUNING)
-    assert before < 0.92
-    assert accuracy(result.model, test) > before + 0.04
+    before = accuracy(compress(model, data, sparsity=0.9).model, test)
+    result = compress(model, data, sparsity=0.9, training=TUNING)
+    assert accuracy(result.model, test) > before + 0.06
     (note,) = (note for record in result.records if record.name == "fine_tune" for note in record.notes)
     assert note.code == "fine-tuned" and "8 epochs on 256 samples" in note.text
 
@@ -61,8 +60,8 @@ def test_the_original_teaches_the_pruned_network_without_labels(digits: tuple[Mo
 def test_integers_learn_what_two_bits_lost(digits: tuple[Model, Data, Data]) -> None:
     model, data, test = digits
     narrow = Formats(weight_bits=2)
-    before = compress(model, data, narrow)
-    after = compress(model, data, narrow, qat_epochs=5, training=replace(TUNING, epochs=0))
+    before = compress(model, data, narrow, rounding="nearest")
+    after = compress(model, data, narrow, rounding="nearest", qat_epochs=5, training=replace(TUNING, epochs=0))
     assert accuracy(before.model, test) < 0.7
     assert accuracy(after.model, test) > accuracy(before.model, test) + 0.2
     assert after.float_model.to_bytes() == before.float_model.to_bytes()
