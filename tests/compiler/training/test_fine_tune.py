@@ -127,8 +127,6 @@ def test_a_bias_of_zeros_is_no_structure_and_a_pruned_one_is() -> None:
     assert weight(tuned.model.graph.initializers[first.name]).all()
     assert np.array_equal(weight(tuned.model.graph.initializers[last.name]) == 0, weight(last) == 0)
     assert PROPERTIES["sparsity"](model, tuned.model) is None
-    set_weight(tuned.model.graph.initializers[last.name], np.ones(5, np.float32))
-    assert "had 2 zeros and now has 0" in (PROPERTIES["sparsity"](model, tuned.model) or "")
 
 
 def test_masks_and_frozen_weights_hold() -> None:
