@@ -134,7 +134,7 @@ def _digits(layer: Layer) -> float:
     """Nonzero signed digits of a weight, zeros included; of a float weight as many as its bits will have on average."""
     if layer.weight_digits is not None:
         return layer.weight_digits
-    return (1 - layer.zero_fraction) * (min(layer.weight_bits, _WIDEST) + 1) / 3
+    return (1 - layer.zero_fraction) * (0.3 * min(layer.weight_bits, _WIDEST) + 0.4)
 
 
 def _between(key: str, value: float, factors: tuple[float, float]) -> Quantity:
