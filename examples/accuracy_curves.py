@@ -65,8 +65,8 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
-    "resnet8": Recipe(60, ("flip", "crop", "mixup")),
-    "ds_cnn": Recipe(120, ("shift", "mixup")),
+    "resnet8": Recipe(60, ("flip", "shift")),
+    "ds_cnn": Recipe(60, ("shift", "mixup")),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
 
