@@ -126,7 +126,7 @@ class Statistics:
         return float(per_bin @ self.counts) * scale * scale / self.size
 
     def divergence(self, scale: float, low: int, high: int) -> float:
-        """Kullback-Leibler divergence of the elements from those rounded to `scale` * {low..high}, exact zeros left out.
+        """Kullback-Leibler divergence of the elements from those rounded to `scale` * {low..high}, without exact zeros.
 
         What is clipped counts at the ends of the real distribution; the rounded one spreads each level evenly over the
         occupied bins that round to it.
