@@ -124,9 +124,11 @@ class RtlTarget:
 
 
 def pipelined(graph: Graph, placement: Placement, board: Board) -> Pipeline:
-    """The network's netlist, cut into stages for the board's clock."""
-    lowered = unroll(graph, placement.inputs, placement.outputs, placement.ops)
-    return schedule(lowered.netlist, cost.FABRICS[board.family].delays, _MARGIN * 1e9 / board.clock_hz)
+    """The network's netlist, cut into stages for the board's clock, wires of a network of its size included."""
+    netlist = unroll(graph, placement.inputs, placement.outputs, placement.ops).netlist
+    fabric = cost.FABRICS[board.family]
+    period_ns = _MARGIN * 1e9 / board.clock_hz / cost.routing(netlist, fabric)
+    return schedule(netlist, fabric.delays, period_ns)
 
 
 def _prologue(graph: Graph, placement: Placement, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -75,10 +75,15 @@ def count(pipeline: Pipeline, fabric: Fabric) -> dict[str, float]:
 
 
 def fmax_hz(pipeline: Pipeline, fabric: Fabric) -> float:
-    """The clock that a routed design reaches: wires get longer as the network gets larger."""
+    """The clock that a routed design reaches."""
+    return 1e9 / (longest_path_ns(pipeline, fabric.delays) * routing(pipeline.netlist, fabric))
+
+
+def routing(netlist: Netlist, fabric: Fabric) -> float:
+    """What `fabric.delays` are multiplied by in a network of this size: wires get longer as it grows."""
     at_thousand, by_doubling = fabric.routing
-    share = at_thousand + by_doubling * log2(max(count(pipeline, fabric)["lut"], 250) / 1000)
-    return 1e9 / (longest_path_ns(pipeline, fabric.delays) * share)
+    made = sum(luts(netlist, number, fabric) for number in range(len(netlist.nodes)))
+    return at_thousand + by_doubling * log2(max(made, 250) / 1000)
 
 
 # -- from layers alone ------------------------------------------------------------------------------------------------
