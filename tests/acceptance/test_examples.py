@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def test_microcontroller(tmp_path: Path) -> None:
 def test_serve_onnxruntime(tmp_path: Path) -> None:
     out = run("serve_onnxruntime.py", tmp_path, "out")
     assert "equals the integer reference: 100.00%" in out
-    assert "served 540 images in 5 requests: 98" in out
+    served = re.search(r"served 540 images in 5 requests: ([0-9.]+)% right", out)
+    assert served and float(served[1]) >= 97.2, out  # 99.26 % unpruned; the contract allows two points
 
 
 @pytest.mark.toolchain

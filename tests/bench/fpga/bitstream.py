@@ -31,17 +31,17 @@ from prunus.targets.fpga.rtl.simulate import simulate, simulator
 
 ROOT = Path(__file__).resolve().parents[3]
 BOARD = "ulx3s-85f"
-DISTIL = Tuning(epochs=0, batch=256, learning_rate=3e-3, distillation=1.0, temperature=1.0)
+DISTIL = Tuning(epochs=0, batch=256, learning_rate=2e-3, distillation=1.0, temperature=1.0)
 
 
 def jet() -> Request:
-    """7-bit weights and activations, trained on what the float model says."""
+    """7-bit weights and 8-bit activations, trained on what the float model says."""
     path = Path(os.environ.get("PRUNUS_MODELS", ROOT.parent / "shared" / "models")) / "jet_mlp3_pruned70_fp32.onnx"
     rng, name = np.random.default_rng(0), str(load(path).graph.inputs[0].name)
     calibration, training, scoring = (
-        Data({name: rng.standard_normal((count, 16)).astype(np.float32)}) for count in (512, 20_000, 10_000)
+        Data({name: rng.standard_normal((count, 16)).astype(np.float32)}) for count in (2000, 20_000, 10_000)
     )
-    options = Options(weight_bits=7, activation_bits=7, qat_epochs=40, training=DISTIL)
+    options = Options(weight_bits=7, activation_bits=8, ranges="mse", qat_epochs=30, training=DISTIL)
     return Request(path, BOARD, Path("jet"), scoring, calibration, training, options)
 
 
