@@ -15,6 +15,7 @@ from .config.settings import NAME as CONFIGURATION
 from .contract import compress
 from .errors import UnsupportedError
 from .integer.graph import Graph
+from .lowering import lower, with_float_type
 from .metric import IsolatedMetric, Metric
 from .model.load import load
 from .model.loading.limits import Limits
@@ -31,7 +32,7 @@ from .report.schema import ReportData
 from .samples import Source, choose_samples
 from .search.budget import Budget, absolute
 from .search.decisions import tuned
-from .target import Device, Finding, Measures, Progress, Target, no_progress, quantized_like
+from .target import Device, Finding, Measures, Networks, Progress, Target, no_progress, quantized_like
 from .training import require_torch
 from .verify import observe, verify_artifact
 
@@ -84,6 +85,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     options = request.options
     refuse_foreign(request.out)
     target, device = resolve(request.target) if isinstance(request.target, str) else request.target
+    device = with_float_type(device, options.float_type)
     if options.training.epochs or options.qat_epochs:
         require_torch()  # rather now than after minutes of pruning
     metric = request.metric
@@ -117,7 +119,9 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
         save(compressed.model, folder / "model.onnx")
         packed = pack_file(folder / "model.onnx") if options.pack else None
         (folder / "artifact").mkdir()
-        artifact = target.lower(graph, device, folder / "artifact", part(progress, compressed_at, lowered_at))
+        networks = Networks(compressed.float_model, compressed.model)
+        lowering = part(progress, compressed_at, lowered_at)
+        artifact = lower(target, networks, graph, device, folder / "artifact", lowering)
         progress("Verifying the artefact", lowered_at)
         verified = samples.scoring.first(request.verify_samples)
         exactness = verify_artifact(target, artifact, graph, verified)

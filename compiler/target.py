@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .integer.graph import Graph, IntType, Scheme
+from .model.model import Model
 from .model.workload import Workload
 from .quantity import Estimate, Quantity
 
@@ -41,6 +42,7 @@ class Formats:
     activation_bits: int = 8
     border_bits: int = 0  # of activations where the network begins and ends, when more than `activation_bits`
     block: tuple[int, int] | None = None  # (output channels, input channels) of a sparse block that the device skips
+    n_m: tuple[int, int] | None = None  # (N, M): of M neighbouring input channels the device computes N only
     channel_multiple: int = 1
     softmax: Literal["float", "integer", "host"] = "float"
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +127,26 @@ class Target(Protocol):
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Executes the artefact on a batch. Returns every integer tensor that it can show, and the graph outputs that
         it computes, by name of the integer graph; what the host computes after it (a terminal Softmax) is left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The compressed network as standard ONNX: before quantization, and as the QDQ model that the integer graph was
+    read from."""
+
+    unquantized: Model
+    quantized: Model
+
+
+@runtime_checkable
+class LowersNetworks(Protocol):
+    """A target whose tools take standard ONNX rather than the integer graph; its `lower` is not called."""
+
+    def lower_networks(
+        self, networks: Networks, graph: Graph, device: Device, out: Path, progress: Progress = no_progress
+    ) -> Artifact:
+        """As `Target.lower`."""
         ...
 
 

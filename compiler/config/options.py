@@ -238,6 +238,7 @@ class Quantization:
         str, Setting("One scale of weights per channel or per tensor.", ("device", "channel", "tensor"))
     ] = "device"
     scales: Annotated[str, Setting("Which scales there may be.", ("device", "any", "pow2"))] = "device"
+    float_type: Annotated[str, Setting("Type of a GPU library's floats.", ("device", "float32", "float16"))] = "device"
     mixed_precision: Annotated[
         float | None,
         Setting(

@@ -67,9 +67,11 @@ class PruneWeights:
 
 
 def choose_pattern(asked: str, formats: Formats) -> Pattern:
-    """The pattern asked for; `auto` is the block that the device skips, 16x4 where it states none."""
+    """The pattern asked for; `auto` is the N:M or the block that the device skips, 16x4 where it states none."""
     if asked != "auto":
         return parse_pattern(asked)
+    if formats.n_m is not None:
+        return Pattern("n_m", formats.n_m)
     return Pattern("block", formats.block or (16, 4))
 
 
@@ -86,6 +88,8 @@ def zeroed_note(done: Sparsified, pattern: Pattern) -> Note:
 def pays_notes(pattern: Pattern, formats: Formats) -> list[Note]:
     """A warning where the device gains no time from zeros in this pattern."""
     block = formats.block
+    if formats.n_m is not None:
+        return _n_m_notes(pattern, formats.n_m)
     if block is None:
         return [
             Note(
@@ -102,6 +106,18 @@ def pays_notes(pattern: Pattern, formats: Formats) -> list[Note]:
             "zeros-do-not-pay",
             f"This device skips blocks of {block[0]}x{block[1]} weights; {pattern} rarely leaves whole ones.",
             hint=f"--pattern {block[0]}x{block[1]}",
+        )
+    ]
+
+
+def _n_m_notes(pattern: Pattern, n_m: tuple[int, int]) -> list[Note]:
+    if pattern.kind == "n_m" and pattern.size == n_m:
+        return []
+    return [
+        Note(
+            "zeros-do-not-pay",
+            f"This device skips zeros where {n_m[0]} of {n_m[1]} neighbouring inputs stay; {pattern} rarely does that.",
+            hint=f"--pattern {n_m[0]}:{n_m[1]}",
         )
     ]
 
