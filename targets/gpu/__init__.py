@@ -47,7 +47,7 @@ CHANNELS = 16
 
 
 class GpuTarget:
-    """GPUs through the runtimes that their vendors tune: what can be executed here is, the rest is said to be emitted."""
+    """GPUs: int8 through the runtimes of their vendors, floating point through TVM."""
 
     name = "gpu"
 
@@ -113,16 +113,12 @@ class GpuTarget:
         """No integer tensor of a GPU can be shown: says what was executed instead, and how near it came."""
         refuse_changed(artifact.root, artifact.manifest["sha256"], (MODEL, LIBRARY))
         on_cpu = artifact.manifest["int8_on_cpu"]
-        said = (
-            f"the int8 network in onnxruntime on the CPU: {100 * on_cpu['equal']:.2f} % of outputs equal the reference"
-        )
+        said = f"of the int8 network's outputs on the CPU {100 * on_cpu['equal']:.2f} % equal the reference"
         if "executed" not in artifact.manifest:
             return Emitted(f"{artifact.manifest['status']}; {said}.")
         executed = artifact.manifest["executed"]
-        error = f"{executed['relative_error']:.1e} from onnxruntime's"
-        return Emitted(
-            f"GPU runtimes show no integer tensors; the float network on {executed['device']}: {error}; {said}."
-        )
+        near = f"the float network on {executed['device']} is within {executed['relative_error']:.1e} of onnxruntime's"
+        return Emitted(f"GPU runtimes show no integer tensors; {near}; {said}.")
 
 
 def _sparse_cores(device: Device) -> bool:

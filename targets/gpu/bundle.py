@@ -70,7 +70,7 @@ def source_name(settings: Settings) -> str:
 
 
 def write_vectors(path: Path, graph: ir.Graph, unquantized: Model, batch: int) -> dict[str, Array]:
-    """Seeded inputs, what onnxruntime computes of them in the float network, and what the reference does in integers."""
+    """Seeded inputs, the float network's outputs in onnxruntime, and those of the integer reference."""
     inputs = sample_inputs(graph, batch)
     session = Session(unquantized)
     found = session.run(dict(zip(session.inputs, inputs.values(), strict=True)))

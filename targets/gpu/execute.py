@@ -63,9 +63,7 @@ def execute(bundle: Path) -> Executed:
         seconds = np.asarray(found["seconds"], np.float64)
         device, error = str(found["device"]), float(found["relative_error"])
     except (ValueError, LookupError, TypeError) as problem:
-        raise ToolError(
-            "The float library's loader said something else.", code="tool-failed", why=text[-500:]
-        ) from problem
+        raise ToolError("The float library gave no result.", code="tool-failed", why=text[-500:]) from problem
     low, median, high = (float(value) for value in np.quantile(seconds, (0.1, 0.5, 0.9)))
     source = f"{len(seconds)} runs of the float library on {device}, transfers included, 10th to 90th percentile"
     return Executed(device, error, Quantity(median, low, high, "s", "measured", source))
