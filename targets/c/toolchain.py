@@ -22,7 +22,7 @@ RUN_TIMEOUT_S = 900.0
 COMMON_FLAGS = ("-std=c11", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 _WORD = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9+=._-]{0,63}")
-_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-aarch64": "qemu-user"}
+_EMULATORS_PACKAGE = {"qemu-system-arm": "qemu-system-arm"}  # any other, such as qemu-aarch64: qemu-user
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def missing_tool(toolchain: Toolchain) -> str:
         return f"{toolchain.compiler} is missing (Debian: apt install {toolchain.packages})"
     runner = toolchain.runner()
     if runner and shutil.which(runner[0]) is None:
-        return f"{runner[0]} is missing (Debian: apt install {_PACKAGES.get(runner[0], runner[0])})"
+        return f"{runner[0]} is missing (Debian: apt install {_EMULATORS_PACKAGE.get(runner[0], 'qemu-user')})"
     return ""
 
 

@@ -24,6 +24,8 @@ from prunus.tests.targets.tvm import unions
 
 pytestmark = pytest.mark.toolchain
 
+BOARDS = ("linux-aarch64", "armv7", "riscv64")  # with Linux, other than this machine
+
 
 def test_files_and_description(small: Built) -> None:
     root = small.artifact.root
@@ -142,11 +144,23 @@ def test_a_missing_tool_names_its_package(small: Built, monkeypatch: pytest.Monk
     assert "gcc-arm-none-eabi" in toolchain.missing_tool(toolchain.toolchain_of(device_of("cortex-m4")))
 
 
-def test_aarch64_is_exact(tmp_path: Path) -> None:
-    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    graph, feeds = graphs.depthwise_cnn("fixed")
-    built = lowered(graph, feeds, "linux-aarch64", tmp_path)
-    assert differing(built.artifact, graph, feeds, built.expected) == []
+@pytest.mark.parametrize("name", BOARDS)
+def test_boards_with_linux_are_exact(name: str, tmp_path: Path) -> None:
+    """Every operator in every scheme, cross-compiled and emulated."""
+    tools = toolchain.toolchain_of(device_of(name))
+    need(tools.compiler, tools.emulator)
+    case = unions.union(unions.golden_cases())
+    built = lowered(case.graph, case.feeds, name, tmp_path)
+    assert differing(built.artifact, case.graph, case.feeds, case.expected) == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_missing_tool_of_a_board_names_its_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = toolchain.toolchain_of(device_of(name))
+    monkeypatch.setattr(toolchain.shutil, "which", lambda _name: None)
+    assert f"apt install gcc-{tools.compiler.removesuffix('-gcc')}" in toolchain.missing_tool(tools)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda command: command if command == tools.compiler else None)
+    assert toolchain.missing_tool(tools) == f"{tools.emulator} is missing (Debian: apt install qemu-user)"
 
 
 def test_the_border_is_the_reference_s(small: Built) -> None:
