@@ -35,8 +35,10 @@ _REASONS = {
     "zero_point": "A zero point would cost an adder for each product.",
     "per_channel": "Every channel's shift is wires.",
     "border_bits": "Inputs and results are few: their width hardly costs logic, and narrow logits tie.",
+    "narrow_weights": "Every nonzero digit of a weight is an adder.",
     "softmax": "The host computes it from the exact logits.",
 }
+_NARROW = (3, 4, 5, 6)  # bits of weights worth trying
 _MARGIN = 0.85  # of the clock period that the model plans with; the router takes the rest
 
 
@@ -60,6 +62,7 @@ class RtlTarget:
             weight_bits=int(device.data.get("weight_bits", 8)),
             activation_bits=int(device.data.get("activation_bits", 8)),
             border_bits=8,
+            narrow_weights=_NARROW,
             softmax="host",
             reasons=_REASONS,
         )
@@ -67,6 +70,13 @@ class RtlTarget:
     def cost(self, works: Sequence[Workload], device: Device) -> list[Estimate]:
         """Modelled from layers, bits and densities; no tool is asked."""
         return [cost.estimate(work, device) for work in works]
+
+    def count(self, graph: Graph, device: Device) -> Mapping[str, Quantity]:
+        """Counted on the netlist, without any tool: what `lower` states where nothing is synthesised."""
+        board, placement = board_of(device), place(graph)
+        _refuse_empty(placement)
+        pipeline = pipelined(graph, placement, board)
+        return _modelled(cost.count(pipeline, cost.FABRICS[board.family]), pipeline, board)
 
     def check(self, graph: Graph, device: Device) -> list[Finding]:
         """One finding per operator; see `placement` for the reason codes."""
@@ -92,6 +102,7 @@ class RtlTarget:
         if self.build and _tools_there(board):
             design = build_design(out, board)
             made = synthesise(design, _part(progress, 0.1))
+            _refuse_too_large(made.resources, device)
             routed = place_and_route(design, _part(progress, 0.3))
             bitstream = pack(design, _part(progress, 0.95))
             (out / "build").mkdir()
@@ -206,15 +217,20 @@ def _refuse_empty(placement: Placement) -> None:
         )
 
 
-def _refuse_too_large(counted: Mapping[str, float], device: Device) -> None:
-    for key, value in counted.items():
-        offered = device.resources.get(key)
-        if offered is not None and value > offered.value:
-            raise UnsupportedError(
-                f"The unrolled network needs about {value:,.0f} {UNITS[key]}; the device has {offered.value:,.0f}.",
-                code="device-too-small",
-                where=device.name,
-                why=f"binding: {key}",
-                hint=f"A network of {offered.value / value:.0%} of its size would fit: prune more, use fewer bits, "
-                "choose a larger board, or the hls backend, which shares multipliers.",
-            )
+def _refuse_too_large(needed: Mapping[str, float], device: Device) -> None:
+    """Raises UnsupportedError `device-too-small` with the resource that is shortest."""
+    shares = {
+        key: device.resources[key].value / value for key, value in needed.items() if key in device.resources and value
+    }
+    binding = min(shares, key=lambda key: shares[key], default=None)
+    if binding is None or shares[binding] >= 1:
+        return
+    value, offered = needed[binding], device.resources[binding].value
+    raise UnsupportedError(
+        f"The unrolled network needs about {value:,.0f} {UNITS[binding]}; the device has {offered:,.0f}.",
+        code="device-too-small",
+        where=device.name,
+        why=f"binding: {binding}",
+        hint=f"A network of {shares[binding]:.0%} of its size would fit: prune more, use fewer bits, "
+        "choose a larger board, or the hls backend, which shares multipliers.",
+    )

@@ -46,6 +46,7 @@ def board_of(device: Device) -> Board:
     missing = [name for name in ("clock", "rx", "tx", "led") if name not in pins]
     if missing:
         raise _bad(device, f"pins.{missing[0]}", "The board's serial line, clock and a light need pins.")
+    _refuse_shared_pins(device, {**pins, **{f"high[{number}]": pin for number, pin in enumerate(high)}})
     oscillator = _constant(device, "oscillator_hz")
     clock = 1e9 / _constant(device, "clock_period_ns")
     if family != "ecp5" and abs(clock / oscillator - 1) > 1e-3:
@@ -177,6 +178,14 @@ def _constant(device: Device, key: str) -> float:
     if not isinstance(found, Quantity):
         raise _bad(device, key, "The backend 'rtl' needs it in the device file.")
     return found.value
+
+
+def _refuse_shared_pins(device: Device, pins: Mapping[str, str]) -> None:
+    taken: dict[str, str] = {}
+    for name, pin in pins.items():
+        if pin in taken:
+            raise _bad(device, f"pins.{name}", f"The pin {pin} is that of pins.{taken[pin]} already.")
+        taken[pin] = name
 
 
 def _bad(device: Device, key: str, hint: str) -> UsageError:

@@ -87,7 +87,7 @@ def _too_large(graph: ir.Graph, ops: tuple[ir.Op, ...]) -> Mapping[str, Finding]
     largest = max(counts, key=lambda name: counts[name])
     why = (
         f"Unrolled, the network has {total:,} products with nonzero weights, {counts[largest]:,} of them here; "
-        f"{MAX_PRODUCTS:,} fit. {_SHARE}"
+        f"{MAX_PRODUCTS:,} fit, {MAX_PRODUCTS / total:.1%} of them. {_SHARE}"
     )
     return {largest: Finding(largest, "unsupported", "too-large-to-unroll", why)}
 

@@ -19,6 +19,7 @@ class Family:
     router: str | None = None
     route: tuple[str, ...] = ()
     utilization: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # nextpnr's names of a resource
+    pins: tuple[str, ...] = ()  # nextpnr's names of cells that take a pin
     packer: str | None = None
     pack: tuple[str, ...] = ()
     routed: str = ""  # files in the build folder
@@ -54,6 +55,7 @@ FAMILIES: Mapping[str, Family] = {
             "dsp": ("MULT18X18D",),
             "bram": ("DP16KD",),
         },
+        pins=("TRELLIS_IO",),
         packer="ecppack",
         pack=("--compress", "{routed}", "{bitstream}"),
         routed="routed.config",
@@ -75,6 +77,7 @@ FAMILIES: Mapping[str, Family] = {
             "{routed}",
         ),
         utilization={"lut": ("ICESTORM_LC",), "bram": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
+        pins=("SB_IO",),
         packer="icepack",
         pack=("{routed}", "{bitstream}"),
         routed="routed.asc",
@@ -97,6 +100,7 @@ FAMILIES: Mapping[str, Family] = {
             "{routed}",
         ),
         utilization={"lut": ("LUT4",), "ff": ("DFF",), "bram": ("BSRAM",)},
+        pins=("IBUF", "OBUF"),
         packer="gowin_pack",
         pack=("-d", "{series}", "-o", "{bitstream}", "{routed}"),
         routed="routed.json",

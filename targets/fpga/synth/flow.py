@@ -17,6 +17,7 @@ from ....compiler.errors import ToolError, UnsupportedError
 from ....compiler.target import Progress, no_progress
 from ...process import run
 from .families import FAMILIES, Family
+from .refusals import refusal
 from .tools import need
 
 SYNTHESIS_TIMEOUT_S = 1800.0
@@ -80,8 +81,8 @@ def synthesise(design: Design, progress: Progress = no_progress) -> Synthesised:
 def place_and_route(design: Design, progress: Progress = no_progress) -> Routed:
     """Runs nextpnr on what `synthesise` left.
 
-    Raises ToolError (`tool-missing`, `routing-failed`), LimitError, or UnsupportedError `device-too-small` with the
-    resource that there is not enough of.
+    Raises ToolError (`tool-missing`, `routing-failed`), LimitError, UnsupportedError `device-too-small` with the
+    resource that there is not enough of, or UsageError `device-setting` for a pin that cannot be used.
     """
     family = design.tools
     if family.router is None:
@@ -107,7 +108,7 @@ def place_and_route(design: Design, progress: Progress = no_progress) -> Routed:
     try:
         _step(design, "route", argv, inputs, (family.routed, _REPORT), "routing-failed", ROUTE_TIMEOUT_S)
     except ToolError as error:
-        raise _too_small(error, design) or error from error
+        raise refusal(str(error.why), design.tools, design.parameters) or error from error
     return read_report(design.folder / _REPORT, family)
 
 
@@ -196,20 +197,6 @@ def _count(cells: Mapping[str, int], weights: Mapping[str, float]) -> int:
             for name, count in cells.items()
             if fnmatch.fnmatchcase(name, pattern)
         )
-    )
-
-
-def _too_small(error: ToolError, design: Design) -> UnsupportedError | None:
-    """What nextpnr says when it runs out of cells or pins, as an error of ours."""
-    text = str(error.why)
-    if "no more" not in text.lower() and "unable to find" not in text.lower() and "no BELs remaining" not in text:
-        return None
-    return UnsupportedError(
-        "The design does not fit the device.",
-        code="device-too-small",
-        where=" ".join(f"{key}={value}" for key, value in sorted(design.parameters.items())),
-        why=text.strip().splitlines()[-1][:300] if text.strip() else None,
-        hint="Prune more, use fewer bits, or choose a larger board (`prunus targets`).",
     )
 
 

@@ -46,6 +46,8 @@ def test_a_clock_that_no_pll_makes_is_an_error() -> None:
     [
         ({"pins": {"clock": "G2", "rx": "M1", "tx": "L4"}}, "pins.led"),
         ({"pins": {"clock": "G2", "rx": 'M1"; bad', "tx": "L4", "led": "B2"}}, "pins.rx"),
+        ({"pins": {"clock": "G2", "rx": "M1", "tx": "M1", "led": "B2"}}, "pins.tx"),
+        ({"pins": {"clock": "G2", "rx": "M1", "tx": "L4", "led": "B2", "high": ["G2"]}}, "pins.high"),
         ({"family": "stratix"}, "family"),
         ({"parameters": None}, "parameters"),
         ({"oscillator_hz": None}, "oscillator_hz"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from prunus.compiler.errors import LimitError, ToolError, UnsupportedError
+from prunus.compiler.errors import LimitError, PrunusError, ToolError, UnsupportedError
 from prunus.targets.fpga.synth import FAMILIES, Design, flow, pack, place_and_route, synthesise
 from prunus.targets.fpga.synth.families import Family
+from prunus.targets.fpga.synth.refusals import refusal
 
+Golden = Callable[[str, str], None]
 CELLS = {"LUT4": 10, "CCU2C": 4, "TRELLIS_FF": 7, "$scopeinfo": 1}
 REPORT = {
     "fmax": {"clk": {"achieved": 123.4, "constraint": 100.0}},
@@ -90,12 +93,15 @@ def test_what_has_not_changed_is_not_built_again(tools: Path, design: Design) ->
     assert runs(tools, "nextpnr-ecp5") == 2
 
 
-def test_a_missing_tool_names_its_package(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+def told(error: PrunusError) -> str:
+    return f"{type(error).__name__} {error.code}\n{error}\n"
+
+
+def test_a_missing_tool_names_its_package(design: Design, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prunus.targets.fpga.synth.tools.shutil.which", lambda *args, **options: None)
-    with pytest.raises(ToolError, match="yosys") as caught:
+    with pytest.raises(ToolError) as caught:
         synthesise(design)
-    assert caught.value.code == "tool-missing"
-    assert "prunus[rtl]" in (caught.value.hint or "")
+    golden("errors/rtl-yosys-missing.txt", told(caught.value))
 
 
 def test_a_failing_tool_is_quoted_and_leaves_no_stamp(tools: Path, design: Design) -> None:
@@ -107,26 +113,63 @@ def test_a_failing_tool_is_quoted_and_leaves_no_stamp(tools: Path, design: Desig
     assert synthesise(design).cells["LUT4"] == 10
 
 
-def test_a_hanging_tool_is_stopped(tools: Path, design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_tool_is_stopped(
+    tools: Path, design: Design, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(tools, "yosys", "import time\ntime.sleep(60)\n")
     monkeypatch.setattr(flow, "SYNTHESIS_TIMEOUT_S", 0.5)
-    with pytest.raises(LimitError, match="longer than"):
+    with pytest.raises(LimitError) as caught:
         synthesise(design)
+    golden("errors/rtl-yosys-hangs.txt", told(caught.value))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("name", "family", "said"),  # as nextpnr 0.11 says it
     [
-        "ERROR: Unable to find legal placement for cell 'x', check constraints and utilisation.",
-        "ERROR: no BELs remaining",
+        (
+            "luts",
+            "ecp5",
+            "ERROR: Unable to place cell 'g[501].s_LUT4_Z', no BELs remaining to implement cell type 'TRELLIS_COMB'",
+        ),
+        ("luts-gowin", "gowin", "ERROR: Unable to place cell 's_F', no BELs remaining to implement cell type 'LUT2'"),
+        ("crowded", "ecp5", "ERROR: Unable to find legal placement for cell 'x', check constraints and utilisation."),
+        (
+            "pins",
+            "ecp5",
+            "ERROR: Unable to place cell 'y[196]$tr_io', no BELs remaining to implement cell type 'TRELLIS_IO'",
+        ),
+        ("pins-ice40", "ice40", "ERROR: Unable to find a placement location for cell 'y[38]$sb_io'"),
+        (
+            "no-such-pin",
+            "ecp5",
+            "ERROR: IO pin 'rx$tr_io' constrained to pin 'ZZ9', which does not exist for package 'CABGA256'.",
+        ),
+        ("no-such-pin-ice40", "ice40", "ERROR: package does not have a pin named '999' (on line 2)"),
+        ("no-such-pin-gowin", "gowin", "ERROR: Pin 999 not found (pin# style)"),
     ],
 )
-def test_a_design_that_does_not_fit_is_named(text: str, tools: Path, design: Design) -> None:
-    install(tools, "nextpnr-ecp5", f"import sys\nprint({text!r})\nsys.exit(1)\n")
+def test_what_does_not_fit_is_named(name: str, family: str, said: str, golden: Golden) -> None:
+    log = f"It ended with status 1: Warning: something\n{said}\n3 warnings, 1 error"
+    found = refusal(log, FAMILIES[family], {"package": "ANY", "size": "small"})
+    assert found is not None
+    golden(f"errors/rtl-route-{name}.txt", told(found))
+
+
+def test_a_design_that_does_not_fit_ends_the_build(tools: Path, design: Design) -> None:
+    said = "ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'TRELLIS_COMB'"
+    install(tools, "nextpnr-ecp5", f"import sys\nprint({said!r})\nsys.exit(1)\n")
     synthesise(design)
     with pytest.raises(UnsupportedError, match="does not fit") as caught:
         place_and_route(design)
     assert caught.value.code == "device-too-small"
+
+
+def test_a_router_that_breaks_down_is_no_refusal(tools: Path, design: Design) -> None:
+    install(tools, "nextpnr-ecp5", "import sys\nprint('ERROR: internal')\nsys.exit(1)\n")
+    synthesise(design)
+    with pytest.raises(ToolError, match="internal") as caught:
+        place_and_route(design)
+    assert caught.value.code == "routing-failed"
 
 
 def test_families_without_a_router_are_refused(tools: Path, design: Design) -> None:
