@@ -13,6 +13,7 @@ import rtl_graphs
 from prunus.compiler.errors import InvalidModelError, PrunusError, ToolError, UnsupportedError
 from prunus.compiler.integer import graph as ir
 from prunus.targets import catalog
+from prunus.targets.fpga.hls import HlsTarget
 from prunus.targets.fpga.rtl import RtlTarget
 from prunus.targets.fpga.rtl.products import _solve
 
@@ -31,6 +32,18 @@ def test_too_large_to_unroll(tmp_path: Path, golden: Golden) -> None:
     build = graphs.Builder((4, 16, 16), "pow2", 0)
     graph, _ = build.finish("wide", build.dequantize(build.conv(build.quantize(), 32)))
     golden("errors/rtl-too-large-to-unroll.txt", refusal(graph, "ulx3s-85f", tmp_path / "a", UnsupportedError))
+
+
+def test_keyword_spotting_is_for_the_backend_that_shares_multipliers(tmp_path: Path, golden: Golden) -> None:
+    """A DS-CNN as large as MLPerf Tiny's: refused with the size that would fit; `hls` takes it."""
+    build = graphs.Builder((1, 49, 10), "pow2", 0)
+    x = build.conv(build.quantize(), 64, stride=2)
+    for _ in range(4):
+        x = build.conv(build.depthwise(x), 64, kernel=1)
+    graph, _ = build.finish("kws", build.dequantize(build.gemm(build.flatten(build.global_average(x)), 12, relu=False)))
+    golden("errors/rtl-keyword-spotting.txt", refusal(graph, "ulx3s-85f", tmp_path / "a", UnsupportedError))
+    findings = HlsTarget().check(graph, catalog.device_files()["pynq-z2"].device("hls"))
+    assert {finding.placement for finding in findings} <= {"integer", "host"}
 
 
 def test_too_large_for_the_board(tmp_path: Path, golden: Golden) -> None:
