@@ -26,13 +26,15 @@ from .output import refuse_foreign, staged, write_text
 from .passes.base import Context, Options
 from .passes.fit_budget import chosen_settings
 from .pipeline import Pipeline, part
+from .quantization.asked import asked_formats
+from .quantization.outlook import quantized_workload
 from .registry import resolve
 from .report.build import Outcome, build_report, write_report
 from .report.schema import ReportData
 from .samples import Source, choose_samples
 from .search.budget import Budget, absolute
 from .search.decisions import tuned
-from .target import Device, Finding, Measures, Networks, Progress, Target, no_progress, quantized_like
+from .target import Device, Finding, Measures, Networks, Progress, Target, no_progress
 from .training import require_torch
 from .verify import observe, verify_artifact
 
@@ -94,14 +96,16 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     model = load(request.model, limits=request.limits, shapes=request.shapes)
     samples = choose_samples(model, request.data, request.calibration, request.training, options.coreset, options.seed)
     original = observe(model, samples.scoring, metric)
-    unpruned = target.cost([quantized_like(workload(model), target.formats(device))], device)[0]
+    formats = target.formats(device)
+    asked = asked_formats(formats, options) if options.quantize else formats
+    unpruned = target.cost([quantized_workload(model, asked)], device)[0]
     budget = absolute(request.budget, unpruned, device.name)
     options = replace(options, budget=budget)
     pipeline = Pipeline.default(skip=request.skip)
     compressed_at = 1 - LOWERING_EFFORT / (LOWERING_EFFORT + pipeline.effort(options))  # of the progress
     lowered_at = (1 + compressed_at) / 2
     context = Context(
-        formats=target.formats(device),
+        formats=formats,
         options=options,
         calibration=samples.calibration,
         training=samples.training,

@@ -41,6 +41,7 @@ class Formats:
     weight_bits: int = 8
     activation_bits: int = 8
     border_bits: int = 0  # of activations where the network begins and ends, when more than `activation_bits`
+    narrow_weights: tuple[int, ...] = ()  # bits below `weight_bits` that make the device cheaper layer by layer
     block: tuple[int, int] | None = None  # (output channels, input channels) of a sparse block that the device skips
     n_m: tuple[int, int] | None = None  # (N, M): of M neighbouring input channels the device computes N only
     channel_multiple: int = 1
@@ -50,12 +51,14 @@ class Formats:
 
 def quantized_like(work: Workload, formats: Formats) -> Workload:
     """The same layers at the device's bit widths: what the network would cost quantized but not pruned."""
+    inside, border = formats.activation_bits, max(formats.border_bits, formats.activation_bits)
+    read = {name for layer in work.layers for name in layer.producers or ()}
     layers = (
         replace(
             layer,
             weight_bits=formats.weight_bits,
-            input_bits=formats.activation_bits,
-            output_bits=formats.activation_bits,
+            input_bits=border if "" in (layer.producers or ()) else inside,
+            output_bits=inside if layer.name in read else border,
         )
         for layer in work.layers
     )
@@ -156,6 +159,15 @@ class Measures(Protocol):
 
     def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
         """Measured costs (keys of `quantity.UNITS`, basis `measured`) of one inference on the first sample."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A target that knows a finished network's cost better than `cost` does, without building it."""
+
+    def count(self, graph: Graph, device: Device) -> Mapping[str, Quantity]:
+        """Costs (keys of `quantity.UNITS`) of the integer graph, as `lower` would state them. Takes seconds."""
         ...
 
 

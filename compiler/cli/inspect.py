@@ -131,7 +131,7 @@ def _variants(
     from ..model.workload import workload
     from ..passes.base import Context, Options
     from ..pipeline import Pipeline
-    from ..target import quantized_like
+    from ..quantization.outlook import quantized_workload
 
     works = {}
     shares = {"int8": 0.0} | ({"int8, pruned": sparsity} if sparsity else {})
@@ -139,7 +139,7 @@ def _variants(
         context = Context(formats=formats, options=Options(sparsity=share))
         small = Pipeline.default(last="prune_channels").run(model, context).model
         work = with_activation_density(workload(small), small, load_data(data, small)) if data else workload(small)
-        works[label] = _named(quantized_like(work, formats), small)
+        works[label] = _named(quantized_workload(small, formats, work), small)
     if other is not None:
         work = workload(other)
         work = with_activation_density(work, other, load_data(data, other)) if data else work

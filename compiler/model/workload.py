@@ -49,7 +49,8 @@ class Layer:
 
     @property
     def weight_bytes(self) -> int:
-        return (self.weights * self.weight_bits + 7) // 8
+        """As files and processors store them: each weight in whole bytes."""
+        return self.weights * ((self.weight_bits + 7) // 8)
 
     @property
     def input_bytes(self) -> int:
@@ -166,14 +167,20 @@ def _weights(
     matrix = np.moveaxis(weight, axes, [0, 1]) if weight.ndim > 1 else weight
     return {
         "weights": int(weight.size),
-        "weight_bits": _bits(value),
+        "weight_bits": integer_bits(weight) if weight.dtype == np.int8 else _bits(value),
         "zero_fraction": float(zeros),
-        "weight_digits": _digits(weight) if weight.dtype.kind == "i" and weight.size else None,
+        "weight_digits": signed_digits(weight) if weight.dtype.kind == "i" and weight.size else None,
         "sparsity": structure_of(matrix),
     }
 
 
-def _digits(weight: np.ndarray[Any, Any]) -> float:
+def integer_bits(weight: np.ndarray[Any, Any]) -> int:
+    """The fewest bits (at least 2) of a signed integer that hold every weight of an int8 array."""
+    low, high = int(weight.min(initial=0)), int(weight.max(initial=0))
+    return next(bits for bits in range(2, 9) if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1))
+
+
+def signed_digits(weight: np.ndarray[Any, Any]) -> float:
     """The mean number of nonzero digits in canonical signed-digit form: adders that a multiplication costs.
 
     Reitwiesner, Binary Arithmetic (1960): digit i is not zero where bit i + 1 of 3w and w differ.

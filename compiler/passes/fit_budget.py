@@ -1,9 +1,11 @@
-"""`fit_budget`: gives every channel group the width with which the device keeps the budget at the least loss."""
+"""`fit_budget`: every channel group gets the width, every layer the bits, that keep the budget at the least loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,33 +13,46 @@ import numpy.typing as npt
 
 from ..analysis.channels import Channels, channel_groups
 from ..data import Data
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
+from ..integer.from_qdq import read_qdq
 from ..model.model import Model
+from ..model.workload import workload
 from ..pruning.criteria import importance, resolve
 from ..pruning.cut import cut
 from ..pruning.reconstruct import reconstruct
-from ..pruning.schedules import held_out
 from ..pruning.select import Selection
 from ..pruning.structures import ChannelStructure
+from ..quantization.asked import asked_formats
+from ..quantization.wanted import want_bits
 from ..search.contest import winner
-from ..search.decisions import Choice, DeviceCosts, setting_decisions
-from ..search.fit import Candidate, Fitter, Shortfall, worthwhile
+from ..search.decisions import Choice, Decision, DeviceCosts, bits_decisions, setting_decisions, tuned
+from ..search.drop import Drop, drop_measure
+from ..search.fit import Candidate, Fitter, Shortfall
 from ..search.loss import RefitLoss
-from ..search.widths import WidthModel, Widths, full_widths, removal
-from ..target import Device, Target
+from ..search.widths import WidthModel, full_widths, removal
+from ..target import Counts, Device, Formats, Target, no_progress
 from .base import Context, Note, Options, PassResult
+from .budget_notes import SLACK, chosen_note, contract_note, faster_note, infeasible_note
 from .prune_channels import fit_notes, not_refitted_note, pinned_notes, proof_note
 from .quantize import Quantize
 
 if TYPE_CHECKING:
     from ..pipeline import PassRecord
 
+Floats = npt.NDArray[np.float64]
 CONTRACT_TRIALS = 2  # between the last network that kept the accuracy and the first that did not
-_SLACK = 1e-12  # of rounding in scores
+SETTLINGS = 3  # networks that are finished to see what they really cost
+_CLOSE = 0.97  # of a limit: nothing to gain by coming closer
+_SLACK = 1e-9  # relative, of rounding in costs
 
 
 class FitBudget:
     """Chooses widths by the device's own cost and the measured loss, cuts, proves and refits.
+
+    Where fewer bits of weights make the device cheaper, and the user does not give them (`weight_bits`,
+    `mixed_precision`), each layer's are chosen together with the widths, for `quantize` to use. Where bits were
+    narrowed, or the target counts (`target.Counts`), the cost is asked again of the finished network; the solver then
+    aims as far from the bounds as its prediction was off.
 
     Reads `context.options`: `budget` (upper bounds in units; empty: none), `max_drop` (alone: the cheapest network
     whose score, quantized, falls by no more), `criterion` (which channels go first), `reconstruct`, `seed`; and
@@ -64,7 +79,7 @@ class FitBudget:
         task = _Task.of(model, context)
         if options.budget and task.keeps(options.budget):
             return PassResult(model, False, (Note("budget-met-unpruned", "The unpruned network keeps the budget."),))
-        if not task.channels.prunable:
+        if not task.channels.prunable and not task.bits:
             notes = (
                 *pinned_notes(task.channels),
                 Note("nothing-to-prune", "No channel can go: no budget changes that."),
@@ -106,9 +121,11 @@ class _Task:
     target: Target
     device: Device
     data: Data
+    formats: Formats  # that quantization will use
     channels: Channels
     keys: tuple[str, ...]
     costs: DeviceCosts
+    bits: Sequence[Decision]  # on layers' weights, as far as these are left to the device
 
     @classmethod
     def of(cls, model: Model, context: Context) -> _Task:
@@ -122,8 +139,9 @@ class _Task:
                 code="needs-data",
                 hint="Give some hundred unlabelled samples: --data FILE.npz",
             )
-        channels = channel_groups(model)
-        works = WidthModel(model, channels, context.formats)
+        channels, options = channel_groups(model), context.options
+        formats = asked_formats(context.formats, options) if options.quantize else context.formats
+        works = WidthModel(model, channels, formats)
         stated = context.target.cost([works.base], context.device)[0].costs
         keys = tuple(key for key in sorted(context.options.budget) if key in stated)
         primary = next((key for key in ("latency_s", "energy_j", "ram_bytes") if key in stated), min(stated))
@@ -131,19 +149,31 @@ class _Task:
         if not keys or (tunes and primary not in keys):
             keys = (*keys, primary)  # a setting may not buy one cost with the time of a sample
         costs = DeviceCosts(context.target, context.device, works.workload, keys)
-        return cls(model, context, context.target, context.device, context.calibration, channels, keys, costs)
+        structure = ChannelStructure(formats.channel_multiple)
+        narrow = formats.narrow_weights if _decides_bits(options) else ()
+        bits = bits_decisions(channels, structure, costs, works, narrow) if narrow else []
+        return cls(
+            model, context, context.target, context.device, context.calibration, formats, channels, keys, costs, bits
+        )
 
-    @property
-    def unpruned(self) -> npt.NDArray[np.float64]:
-        """[keys]."""
+    @cached_property
+    def unpruned(self) -> Floats:
+        """[keys]: predicted."""
         return np.asarray(self.costs([Choice(full_widths(self.channels))])[0])
 
-    def keeps(self, budget: Mapping[str, float]) -> bool:
-        return all(cost <= budget.get(key, np.inf) for key, cost in zip(self.keys, self.unpruned, strict=True))
+    @cached_property
+    def counted(self) -> Floats:
+        """[keys]: of the unpruned network, as the target counts them; what it does not count as predicted."""
+        if not isinstance(self.target, Counts) or not self.context.options.quantize:
+            return self.unpruned
+        return self._finished_costs(self.model, Choice(full_widths(self.channels)))
 
-    def limits(self, budget: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    def keeps(self, budget: Mapping[str, float]) -> bool:
+        return all(cost <= budget.get(key, np.inf) for key, cost in zip(self.keys, self.counted, strict=True))
+
+    def limits(self, budget: Mapping[str, float]) -> Floats:
         """[keys]; what has no bound may cost as much as unpruned."""
-        whole = zip(self.keys, self.unpruned, strict=True)
+        whole = zip(self.keys, self.counted, strict=True)
         return np.array([budget.get(key, cost) for key, cost in whole], dtype=np.float64)
 
     # -- the two aims -------------------------------------------------------------------------------------------------
@@ -152,20 +182,47 @@ class _Task:
         """The least loss within the budget."""
         fitter, scores = self._fitter()
         limits = self.limits(self.context.options.budget)
-        proposals = fitter.proposals(limits, self.context.progress)
+        found, notes = self._settle(fitter, scores, limits)
         front = fitter.front(self.context.progress)
-        notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0])]
+        notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0]), *notes]
         details = {"budget": dict(zip(self.keys, map(float, limits), strict=True)), **self._details(fitter, front)}
-        if not proposals:
-            shortfall = fitter.shortfall(limits)
-            note = infeasible_note(shortfall, fitter.whole.costs)
-            details["shortfall"] = {**asdict(shortfall), "why": note.text}
+        if isinstance(found, Shortfall):
+            note = infeasible_note(found, fitter.whole.costs)
+            short = {key: value for key, value in asdict(found).items() if key != "choice"}
+            details["shortfall"] = {**short, "why": note.text}
             return PassResult(self.model, False, (*notes, note), details)
-        found = self._winner(proposals, fitter, scores)
-        notes += [self._chosen_note(fitter, found)]
+        notes += [chosen_note(fitter, found, self.costs.asked)]
         if self.context.options.max_drop is not None:
-            notes += self._contract_notes(found, scores)
+            notes += [contract_note(self._drops(scores)(found.choice), self.context.options.max_drop)]
         return self._build(found, scores, notes, details)
+
+    def _settle(self, fitter: Fitter, scores: Floats, limits: Floats) -> tuple[Candidate | Shortfall, list[Note]]:
+        """The best network within the limits. Where finished networks show that predictions are off, it is looked for
+        with limits moved by as much, so that the finished one keeps those asked for, and uses them up."""
+        ratio = self.counted / np.maximum(self.unpruned, np.finfo(np.float64).tiny)
+        best: Candidate | None = None
+        notes: list[Note] = []
+        for number in range(SETTLINGS):
+            self.context.progress("Solving for the budget", number / SETTLINGS)
+            aimed = limits / np.maximum(ratio, np.finfo(np.float64).tiny)
+            proposals = fitter.proposals(aimed, self.context.progress)
+            if not proposals and not isinstance(self.target, Counts):
+                return best or fitter.shortfall(limits), notes
+            found = self._winner(proposals, fitter, scores) if proposals else fitter.nearest(aimed)
+            if not self._uncertain(found.choice):
+                return found, notes
+            real = self._finished_costs(self._pruned(found.choice, scores)[0], found.choice)
+            predicted = np.array([found.costs[key] for key in self.keys])
+            fits = bool((real <= limits * (1 + _SLACK)).all())
+            notes.append(Note("cost-counted", _counted_text(self.keys, predicted, real, fits)))
+            if fits and (best is None or found.loss < best.loss):
+                best = replace(found, costs=dict(zip(self.keys, map(float, real), strict=True)))
+            elif not fits and not proposals:
+                return best or _shortfall(self.keys, limits, real, found.choice), notes
+            if fits and (real > _CLOSE * limits).any():
+                break
+            ratio = real / np.maximum(predicted, np.finfo(np.float64).tiny)
+        return best or found, notes
 
     def fit_contract(self) -> PassResult:
         """The least cost within the accuracy: bisection along the Pareto front, then between its points."""
@@ -174,93 +231,115 @@ class _Task:
         notes = [*pinned_notes(self.channels), faster_note(fitter, self.keys[0])]
         details = {"budget": {}, **self._details(fitter, front)}
         drop_of = self._drops(scores)
-        allowed = (self.context.options.max_drop or 0.0) + _SLACK
+        allowed = (self.context.options.max_drop or 0.0) + SLACK
 
-        def keeps(widths: Widths) -> bool:
-            drop, error = drop_of(widths)
-            return drop + error <= allowed
+        def keeps(choice: Choice) -> bool:
+            drop = drop_of(choice)
+            return drop.value + drop.error <= allowed
 
         low, high = 0, len(front) - 1  # the whole network, at `high`, keeps the accuracy
         while low < high:
             middle = (low + high) // 2
             self.context.progress("Measuring networks of the front", middle / len(front))
-            low, high = (low, middle) if keeps(front[middle].choice.widths) else (middle + 1, high)
+            low, high = (low, middle) if keeps(front[middle].choice) else (middle + 1, high)
         best = front[high]
         fails = front[high - 1].costs[self.keys[0]] if high else best.costs[self.keys[0]]
         for number in range(CONTRACT_TRIALS):
-            limits = self.unpruned
+            limits = self.unpruned.copy()
             limits[0] = (best.costs[self.keys[0]] + fails) / 2
             self.context.progress("Measuring networks between", number / CONTRACT_TRIALS)
             between = fitter.fit(limits)
             if isinstance(between, Shortfall) or between.costs[self.keys[0]] >= best.costs[self.keys[0]]:
                 break
-            if keeps(between.choice.widths):
+            if keeps(between.choice):
                 best = between
             else:
                 fails = between.costs[self.keys[0]]
-        if best.choice.widths == full_widths(self.channels):
+        if best.choice.widths == full_widths(self.channels) and not best.choice.bits:
             text = f"No smaller network keeps the score within {self.context.options.max_drop:g} of the original's."
             return PassResult(self.model, False, (*notes, Note("accuracy-forbids-pruning", text)), details)
-        notes += [self._chosen_note(fitter, best)]
+        notes += [chosen_note(fitter, best, self.costs.asked)]
         return self._build(best, scores, notes, details)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def _fitter(self) -> tuple[Fitter, npt.NDArray[np.float64]]:
+    def _fitter(self) -> tuple[Fitter, Floats]:
         options, progress = self.context.options, self.context.progress
         progress("Ranking channels", 0.0)
         scores = importance(self.model, self.channels, options.criterion, options.seed, self.data)
-        loss = RefitLoss(self.model, self.channels, scores, self.data, seed=options.seed, progress=progress)
-        structure = ChannelStructure(self.context.formats.channel_multiple)
-        return Fitter(self.channels, structure, self.costs, loss, progress=progress), scores
+        rounding = self.formats if self.bits else None
+        loss = RefitLoss(
+            self.model, self.channels, scores, self.data, rounding=rounding, seed=options.seed, progress=progress
+        )
+        structure = ChannelStructure(self.formats.channel_multiple)
+        return Fitter(self.channels, structure, self.costs, loss, bits=self.bits, progress=progress), scores
 
-    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: npt.NDArray[np.float64]) -> Candidate:
+    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: Floats) -> Candidate:
         """What measuring the finished networks decides; without refitting, the solver's first."""
         options, progress = self.context.options, self.context.progress
         if not options.reconstruct:
             return proposals[0]
-        return winner(self.model, self.channels, scores, proposals, fitter.loss, seed=options.seed, progress=progress)
+        finish = self._quantized if any(each.choice.bits for each in proposals) else None
+        return winner(
+            self.model, self.channels, scores, proposals, fitter.loss,
+            finish=finish, seed=options.seed, progress=progress,
+        )  # fmt: skip
 
-    def _pruned(self, widths: Widths, scores: npt.NDArray[np.float64]) -> tuple[Model, list[Note]]:
-        """Cut, proven, refitted; with what to say about it."""
-        options, removed = self.context.options, removal(self.channels, widths, scores)
+    def _quantized(self, network: Model, choice: Choice) -> Model:
+        return Quantize().run(want_bits(network, dict(choice.bits)), replace(self.context, progress=no_progress)).model
+
+    def _uncertain(self, choice: Choice) -> bool:
+        """Whether the finished network may cost something else than predicted."""
+        return self.context.options.quantize and (bool(choice.bits) or isinstance(self.target, Counts))
+
+    def _finished_costs(self, network: Model, choice: Choice) -> Floats:
+        """[keys]: of a float network once it is quantized; counted where the target can, otherwise estimated."""
+        device = tuned(self.device, dict(choice.settings))
+        quantized = self._quantized(network, choice)
+        costs = dict(self.target.cost([workload(quantized)], device)[0].costs)
+        if isinstance(self.target, Counts):
+            with suppress(UnsupportedError):  # what cannot be counted is estimated
+                costs |= self.target.count(read_qdq(quantized, self.context.formats), device)
+        return np.array([costs[key].value for key in self.keys], dtype=np.float64)
+
+    def _pruned(self, choice: Choice, scores: Floats) -> tuple[Model, list[Note]]:
+        """Cut, proven, refitted, told its bits; with what to say about it."""
+        options, removed = self.context.options, removal(self.channels, choice.widths, scores)
+        if not removed.any():
+            return want_bits(self.model, dict(choice.bits)), []
         after = self.channels.macs(removed)
         chosen = Selection(removed, resolve(options.criterion, self.data), self.channels.macs(), after, True)
         pruned = cut(self.model, self.channels, removed)
         notes = [proof_note(self.model, self.channels, chosen, pruned, options.seed)]
         if not options.reconstruct:
-            return pruned, [*notes, not_refitted_note(False)]
+            return want_bits(pruned, dict(choice.bits)), [*notes, not_refitted_note(False)]
         progress = self.context.progress
         refitted = reconstruct(
             self.model, pruned, self.channels, removed, self.data, seed=options.seed, progress=progress
         )
-        return refitted.model, [*notes, *fit_notes(refitted)]
+        return want_bits(refitted.model, dict(choice.bits)), [*notes, *fit_notes(refitted)]
 
-    def _build(
-        self, found: Candidate, scores: npt.NDArray[np.float64], notes: Sequence[Note], details: Mapping[str, Any]
-    ) -> PassResult:
-        model, more = self._pruned(found.choice.widths, scores)
+    def _build(self, found: Candidate, scores: Floats, notes: Sequence[Note], details: Mapping[str, Any]) -> PassResult:
+        model, more = self._pruned(found.choice, scores)
         chosen = {
-            "widths": self._widths(found.choice.widths),
+            "widths": self._widths(found.choice),
+            "weight_bits": {self.model.original(layer): bits for layer, bits in found.choice.bits},
             "settings": dict(found.choice.settings),
             "predicted": found.costs,
             "loss": found.loss,
         }
         return PassResult(model, True, (*notes, *more), {**details, **chosen})
 
-    def _drops(self, scores: npt.NDArray[np.float64]) -> Callable[[Widths], tuple[float, float]]:
-        """For the network of given widths, quantized: by how much its score on held-out samples is lower than that of
-        the model as it is, and the standard error of this, from the share of samples that are decided otherwise."""
+    def _drops(self, scores: Floats) -> Callable[[Choice], Drop]:
+        """By how much the network of a choice, quantized, scores lower on held-out samples than the model as it is."""
         visible, hidden = self.data.split(len(self.data) // 2, self.context.options.seed)
         seen = replace(self, data=visible)
-        measure, agreement = held_out(self.model, hidden), held_out(self.model, replace(hidden, labels=None))
-        whole = measure(self.model)
+        measure = drop_measure(self.model, hidden, self.context.metric)
 
-        def drop_of(widths: Widths) -> tuple[float, float]:
-            if widths == full_widths(self.channels):
-                return 0.0, 0.0
-            network = Quantize().run(seen._pruned(widths, scores)[0], self.context).model
-            return whole - measure(network), float(np.sqrt(max(1 - agreement(network), 0.0) / len(hidden)))
+        def drop_of(choice: Choice) -> Drop:
+            if choice.widths == full_widths(self.channels) and not choice.bits:
+                return Drop(0.0, 0.0)
+            return measure(Quantize().run(seen._pruned(choice, scores)[0], self.context).model)
 
         return drop_of
 
@@ -273,53 +352,25 @@ class _Task:
             "front": [{"costs": each.costs, "loss": each.loss, "widths": list(each.choice.widths)} for each in front],
         }
 
-    def _widths(self, widths: Widths) -> list[dict[str, Any]]:
+    def _widths(self, choice: Choice) -> list[dict[str, Any]]:
         return [
             {"layer": self.model.original(group.producers[0].initializer), "before": group.size, "after": width}
-            for group, width in zip(self.channels.prunable, widths, strict=True)
+            for group, width in zip(self.channels.prunable, choice.widths, strict=True)
         ]
 
-    def _chosen_note(self, fitter: Fitter, found: Candidate) -> Note:
-        kept = ", ".join(
-            f"{width}/{size}" for width, size in zip(found.choice.widths, full_widths(self.channels), strict=True)
-        )
-        costs = "; ".join(f"{key} {fitter.whole.costs[key]:.4g} -> {found.costs[key]:.4g}" for key in self.keys)
-        settings = "".join(f" with {name} = {value}" for name, value in found.choice.settings)
-        text = (
-            f"Channels kept per group: {kept}. Predicted: {costs}{settings}; loss {found.loss:.3g} on held-out "
-            f"samples. {self.costs.asked} networks were estimated."
-        )
-        return Note("widths-chosen", text)
 
-    def _contract_notes(self, found: Candidate, scores: npt.NDArray[np.float64]) -> list[Note]:
-        """Whether the network within the budget will also keep the accuracy, as far as held-out samples tell."""
-        (drop, _), allowed = self._drops(scores)(found.choice.widths), self.context.options.max_drop or 0.0
-        if drop <= allowed + _SLACK:
-            return [Note("accuracy-predicted", f"Held-out samples lose {drop:.4f}, allowed are {allowed:g}.")]
-        text = f"Within the budget, held-out samples lose {drop:.4f}; allowed are {allowed:g}."
-        hint = "--max-drop without --budget finds the smallest network that keeps the accuracy; --epochs fine-tunes."
-        return [Note("accuracy-below-contract", text, hint=hint)]
+def _decides_bits(options: Options) -> bool:
+    """Whether the user left the bits of the weights to the device."""
+    return options.quantize and options.weight_bits is None and options.mixed_precision is None
 
 
-def faster_note(fitter: Fitter, key: str) -> Note:
-    """Says, before anything is built, whether a pruned network will cost less at all."""
-    gain = fitter.gain()
-    if worthwhile(1.0, 1.0 - gain):
-        return Note(
-            "pruning-pays", f"By the device's model, removing channels can save up to {100 * gain:.0f} % of {key}."
-        )
-    return Note(
-        "pruning-does-not-pay",
-        f"By the device's model, removing channels saves at most {100 * gain:.1f} % of {key}: fixed costs decide.",
-    )
+def _counted_text(keys: Sequence[str], predicted: Floats, real: Floats, fits: bool) -> str:
+    told = ", ".join(f"{key} {one:.4g} -> {other:.4g}" for key, one, other in zip(keys, predicted, real, strict=True))
+    return f"Finished, a network {'keeps' if fits else 'misses'} the budget; predicted -> counted: {told}."
 
 
-def infeasible_note(found: Shortfall, unpruned: Mapping[str, float]) -> Note:
-    """Names the cost that decides, and the nearest budget that can be kept."""
-    nearest = ", ".join(f"{key} {value:.4g}" for key, value in found.nearest.items())
-    text = (
-        f"No network keeps the budget: {found.binding} is at least {found.least:.6g} "
-        f"({100 * found.least / unpruned[found.binding]:.0f} % of the unpruned {unpruned[found.binding]:.6g}), "
-        f"allowed are {found.allowed:.6g}. Nearest budget found: {nearest}."
-    )
-    return Note("budget-infeasible", text)
+def _shortfall(keys: Sequence[str], limits: Floats, costs: Floats, choice: Choice) -> Shortfall:
+    """Of the nearest network, as it was counted."""
+    binding = int((costs / limits).argmax())
+    nearest = dict(zip(keys, map(float, costs), strict=True))
+    return Shortfall(keys[binding], float(limits[binding]), float(costs[binding]), nearest, choice)

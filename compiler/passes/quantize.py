@@ -22,8 +22,9 @@ from ..quantization.quantizer import Quantized, Quantizer
 from ..quantization.refine import Refined
 from ..quantization.rounding import ROUNDINGS, Rounding, nearest
 from ..quantization.scales import check_formats
+from ..quantization.wanted import wanted_bits
 from .affine_layers import affine_to_depthwise
-from .base import Context, Note, PassResult
+from .base import Context, Note, Options, PassResult
 
 RANDOM_SAMPLES = 32
 
@@ -67,12 +68,17 @@ class Quantize:
             return PassResult(model, False, (*notes, *_refusals(planned)))
         quantizer = Quantizer(prepared, formats, data, options, context.progress)
         if options.mixed_precision is None:
-            found = quantizer.attempt(rounding)
+            found = quantizer.attempt(rounding, _chosen_bits(prepared, options))
         else:
             assigned = _assign(quantizer, planned, rounding, options.mixed_precision)
             notes += _mixed_notes(assigned, planned, options.mixed_precision)
             found = quantizer.attempt(rounding, assigned.bits, assigned.floating)
         return PassResult(found.model, True, (*notes, *_notes(found, rounding)))
+
+
+def _chosen_bits(model: Model, options: Options) -> dict[str, int]:
+    """The bits of layers that the budget decided, unless the user gives those of all."""
+    return {} if options.weight_bits is not None else wanted_bits(model.graph)
 
 
 def _rounding(name: str, with_data: bool) -> Rounding | None:

@@ -7,7 +7,7 @@ half decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..model.model import Model
 from ..pruning.cut import cut
 from ..pruning.reconstruct import reconstruct
 from ..target import Progress, no_progress
+from .decisions import Choice
 from .fit import Candidate
 from .loss import RefitLoss
 from .widths import Widths, removal
@@ -41,15 +42,20 @@ def winner(
     proposals: Sequence[Candidate],
     loss: RefitLoss,
     *,
+    finish: Callable[[Model, Choice], Model] | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Candidate:
-    """The proposal whose finished network loses least; its `loss` is that network's."""
+    """The proposal whose finished network loses least; its `loss` is that network's.
+
+    `finish` does what is left to do with a float network: it gives the layers their bits.
+    """
     if len(proposals) == 1:
         return proposals[0]
     measured = []
     for number, each in enumerate(proposals):
         progress("Trying the best networks out", number / len(proposals))
         network = built(model, channels, scores, each.choice.widths, loss.fitted_on, seed=seed)
+        network = network if finish is None else finish(network, each.choice)
         measured.append(replace(each, loss=loss.of(network)))
     return min(measured, key=lambda each: each.loss)

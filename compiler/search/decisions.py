@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from ..analysis.channels import Channels
 from ..model.workload import Workload
 from ..pruning.structures import ChannelStructure, unit_width
 from ..target import Device, Target, Tunable
-from .widths import Widths, full_widths
+from .widths import Bits, WidthModel, Widths, full_widths
 
 Floats = npt.NDArray[np.float64]
 Point = tuple[int, ...]  # per decision the number of the option taken
@@ -24,13 +24,22 @@ _STEP = 1e-6  # relative; a smaller saving is none
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What one channel group, or one setting of the device, may be: ascending, the last option changes nothing.
+class WeightBits:
+    """The subject of a decision: how many bits the weights of one layer (plain node name) have."""
 
-    `subject` is the number of the prunable group, or the setting's name. `losses` belong to the options.
+    layer: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one channel group, one layer's weights or one setting of the device may be: ascending, the last option
+    changes nothing.
+
+    `subject` is the number of the prunable group, a layer's `WeightBits`, or the setting's name. `losses` belong to the
+    options.
     """
 
-    subject: int | str
+    subject: int | WeightBits | str
     options: tuple[int, ...]
     losses: tuple[float, ...] = ()
 
@@ -42,24 +51,37 @@ class Decision:
 
 @dataclass(frozen=True)
 class Choice:
-    """Widths of all groups, and settings of the device that differ from its own."""
+    """Widths of all groups, settings of the device, and weight bits of layers that differ from the device's own."""
 
     widths: Widths
     settings: tuple[tuple[str, int], ...] = ()
+    bits: Bits = ()
 
 
 def choice_of(decisions: Sequence[Decision], point: Point) -> Choice:
     """What a point stands for; the decisions on groups come in their order."""
     taken = [(each.subject, each.options[option]) for each, option in zip(decisions, point, strict=True)]
+    narrow = [
+        (each.subject.layer, each.options[option])
+        for each, option in zip(decisions, point, strict=True)
+        if isinstance(each.subject, WeightBits) and option < each.whole
+    ]
     return Choice(
         tuple(value for subject, value in taken if isinstance(subject, int)),
         tuple((subject, value) for subject, value in taken if isinstance(subject, str)),
+        tuple(narrow),
     )
 
 
 def tuned(device: Device, settings: Mapping[str, int]) -> Device:
     """The device with these settings in place of its own."""
     return replace(device, data={**device.data, **settings}) if settings else device
+
+
+class WorkOf(Protocol):
+    """What a network of these widths and bits asks of the device."""
+
+    def __call__(self, widths: Widths, bits: Bits = (), /) -> Workload: ...
 
 
 @dataclass(eq=False)
@@ -71,7 +93,7 @@ class DeviceCosts:
 
     target: Target
     device: Device
-    work_of: Callable[[Widths], Workload]
+    work_of: WorkOf
     keys: tuple[str, ...]
     asked: int = 0
     _known: dict[Choice, tuple[float, ...]] = field(default_factory=dict)
@@ -83,7 +105,7 @@ class DeviceCosts:
             if choice not in self._known:
                 new.setdefault(choice.settings, []).append(choice)
         for settings, choices in new.items():
-            works = [self.work_of(choice.widths) for choice in choices]
+            works = [self.work_of(choice.widths, choice.bits) for choice in choices]
             estimates = self.target.cost(works, tuned(self.device, dict(settings)))
             for choice, estimate in zip(choices, estimates, strict=True):
                 self._known[choice] = tuple(estimate.costs[key].value for key in self.keys)
@@ -116,6 +138,28 @@ def allowed_widths(channels: Channels, number: int, structure: ChannelStructure)
     group = channels.prunable[number]
     width = unit_width(channels, group)
     return sorted({group.size - structure.removable(group, width, gone) for gone in range(group.size)})
+
+
+def bits_decisions(
+    channels: Channels, structure: ChannelStructure, costs: DeviceCosts, works: WidthModel, narrow: Sequence[int]
+) -> list[Decision]:
+    """One decision per layer whose cost, by some key, really falls with the bits of its weights.
+
+    Asked with all groups whole and at their least, as widths are.
+    """
+    whole = full_widths(channels)
+    least = tuple(allowed_widths(channels, number, structure)[0] for number in range(len(whole)))
+    decisions = []
+    for layer in works.narrowable:
+        offered = sorted(bits for bits in narrow if bits < layer.weight_bits)
+        stepping = set[int]()
+        for widths in (whole, least):
+            choices = [Choice(widths, bits=((layer.origin, bits),)) for bits in offered]
+            stepping |= {index for index in steps(costs([*choices, Choice(widths)])) if index < len(offered)}
+        options = (*(offered[index] for index in sorted(stepping)), layer.weight_bits)
+        if stepping:
+            decisions.append(Decision(WeightBits(layer.origin), options))
+    return decisions
 
 
 def setting_decisions(target: Target, device: Device) -> list[Decision]:

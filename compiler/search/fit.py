@@ -22,6 +22,7 @@ from .decisions import (
     Decision,
     DeviceCosts,
     Point,
+    WeightBits,
     allowed_widths,
     choice_of,
     setting_decisions,
@@ -58,6 +59,7 @@ class Shortfall:
     allowed: float
     least: float  # of the binding cost, in the network that exceeds all bounds least
     nearest: dict[str, float] = field(default_factory=dict)
+    choice: Choice = field(default_factory=lambda: Choice(()))
 
 
 class Fitter:
@@ -70,9 +72,11 @@ class Fitter:
         costs: DeviceCosts,
         loss: RefitLoss,
         *,
+        bits: Sequence[Decision] = (),
         progress: Progress = no_progress,
     ) -> None:
-        if not channels.prunable:
+        """`bits`: the decisions on layers' weight bits (`decisions.bits_decisions`)."""
+        if not channels.prunable and not bits:
             raise UsageError(
                 "The network has no channels that can be removed, so no budget changes it.",
                 code="nothing-to-prune",
@@ -82,7 +86,8 @@ class Fitter:
         self.costs, self.loss = costs, loss
         progress("Asking the device where its cost steps", 0.0)
         widths = width_decisions(channels, structure, costs)
-        measured = [self._with_losses(each, progress, number / len(widths)) for number, each in enumerate(widths)]
+        asked = [*widths, *(each for each in bits if _layer(each) in loss.layers)]
+        measured = [self._with_losses(each, progress, number / len(asked)) for number, each in enumerate(asked)]
         settings = setting_decisions(costs.target, costs.device)
         self.solver = self._solver([*measured, *settings])
         self.whole = self._candidate(self.solver, self.solver.whole)
@@ -90,6 +95,11 @@ class Fitter:
     @property
     def keys(self) -> tuple[str, ...]:
         return self.costs.keys
+
+    @property
+    def narrows(self) -> bool:
+        """Whether bits of weights are decided, too."""
+        return any(isinstance(each.subject, WeightBits) for each in self.solver.decisions)
 
     def fit(self, limits: Floats, progress: Progress = no_progress) -> Candidate | Shortfall:
         """The network of least loss within the limits (one per key), or why there is none."""
@@ -124,7 +134,12 @@ class Fitter:
             float(limits[nearest.binding]),
             float(nearest.costs[nearest.binding]),
             dict(zip(self.keys, map(float, nearest.costs), strict=True)),
+            choice_of(self.solver.decisions, nearest.point),
         )
+
+    def nearest(self, limits: Floats) -> Candidate:
+        """The network that exceeds the limits least."""
+        return self._candidate(self.solver, self.solver.nearest(limits).point)
 
     def least_share(self, limits: Floats) -> float:
         """The share of the whole network's first cost that the nearest network has."""
@@ -160,15 +175,19 @@ class Fitter:
     # -- losses -------------------------------------------------------------------------------------------------------
 
     def _with_losses(self, decision: Decision, progress: Progress, done: float) -> Decision:
-        """Measured at some widths, all other groups whole; in between by straight lines."""
+        """Measured at some options, all else whole; in between by straight lines."""
         progress("Measuring what channels are worth", done)
-        assert isinstance(decision.subject, int)  # a group
         whole = full_widths(self.channels)
         chosen = np.unique(np.linspace(0, decision.whole, MEASURED).round().astype(int))
-        measured = [
-            self.loss((*whole[: decision.subject], decision.options[index], *whole[decision.subject + 1 :]))
-            for index in chosen
-        ]
+        measured = []
+        for index in chosen:
+            option = decision.options[index]
+            if isinstance(decision.subject, WeightBits):
+                bits = ((decision.subject.layer, option),) if index < decision.whole else ()
+                measured.append(self.loss(whole, bits))
+            else:
+                assert isinstance(decision.subject, int)  # a group
+                measured.append(self.loss((*whole[: decision.subject], option, *whole[decision.subject + 1 :])))
         falling = np.maximum.accumulate(measured[::-1])[::-1]  # more channels never count as worse
         between = np.interp(decision.options, [decision.options[index] for index in chosen], falling)
         return replace(decision, losses=tuple(map(float, between)))
@@ -182,7 +201,7 @@ class Fitter:
                 continue
             low, high = max(point[number] - 1, 0), min(point[number] + 1, decision.whole)
             moved = [(*point[:number], option, *point[number + 1 :]) for option in (low, high)]
-            more, less = (self.loss(choice_of(solver.decisions, each).widths) for each in moved)
+            more, less = (self._measured(choice_of(solver.decisions, each)) for each in moved)
             expected = decision.losses[low] - decision.losses[high]
             ratio = float(np.clip((more - less) / expected, 0.2, 5.0)) if expected > 0 else 1.0
             decisions.append(replace(decision, losses=tuple(loss * ratio for loss in decision.losses)))
@@ -196,11 +215,14 @@ class Fitter:
     def _candidate(self, solver: Solver, point: Point) -> Candidate:
         choice = choice_of(solver.decisions, point)
         costs = dict(zip(self.keys, map(float, solver.cost(point)), strict=True))
-        return Candidate(choice, costs, self.loss(choice.widths), solver.loss(point))
+        return Candidate(choice, costs, self._measured(choice), solver.loss(point))
+
+    def _measured(self, choice: Choice) -> float:
+        return self.loss(choice.widths, choice.bits)
 
     def _simple(self, limits: Floats) -> list[Point]:
         """The largest points within the limits whose groups all keep about the same share of their channels, and whose
-        channels all score above one threshold."""
+        channels all score above one threshold; both with the device's bits, and with the next fewer everywhere."""
         sizes = full_widths(self.channels)
         scores = [np.sort(self.loss.scores[group.units]) for group in self.channels.prunable]
         thresholds = np.unique(np.concatenate(scores))
@@ -213,21 +235,27 @@ class Fitter:
         shares = np.linspace(1.0, 0.0, SIMPLE)
         uniform = [tuple(int(share * size) for size in sizes) for share in shares]
         found = []
-        for family in (uniform, above):
-            points = [self._nearest_point(widths) for widths in family]
+        narrowings = (0, 1) if self.narrows else (0,)
+        for family, narrower in product((uniform, above), narrowings):
+            points = [self._nearest_point(widths, narrower) for widths in family]
             fits = (self.solver.costs(points) <= limits).all(axis=1) if points else np.zeros(0)
             if fits.any():
                 found.append(points[int(fits.argmax())])
         return found
 
-    def _nearest_point(self, widths: Sequence[int]) -> Point:
-        """The options at or below these widths; settings as they are."""
+    def _nearest_point(self, widths: Sequence[int], narrower: int = 0) -> Point:
+        """The options at or below these widths; bits so many options below whole, settings as they are."""
         return tuple(
             max(int(np.searchsorted(decision.options, widths[decision.subject], side="right")) - 1, 0)
             if isinstance(decision.subject, int)
-            else decision.whole
+            else max(decision.whole - (narrower if _layer(decision) else 0), 0)
             for decision in self.solver.decisions
         )
+
+
+def _layer(decision: Decision) -> str:
+    """The layer whose bits a decision is about; empty where it is about something else."""
+    return decision.subject.layer if isinstance(decision.subject, WeightBits) else ""
 
 
 def uniform_choice(

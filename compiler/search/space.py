@@ -7,7 +7,7 @@ first asks for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -125,9 +125,8 @@ class Space:
     def work(self, genes: Genes) -> Workload:
         """What the network asks of the device."""
         variant = self.variant(genes.skipped)
-        work = variant.works.workload(variant.widths(genes))
-        layers = (replace(each, weight_bits=genes.weight_bits) for each in work.layers)
-        return replace(work, layers=tuple(layers))
+        bits = tuple((layer.origin, genes.weight_bits) for layer in variant.works.base.layers)
+        return variant.works.workload(variant.widths(genes), bits)
 
     def cost(self, genes: Genes) -> float:
         return self.target.cost([self.work(genes)], self.device)[0].costs[self.key].value
@@ -135,7 +134,8 @@ class Space:
     def loss(self, genes: Genes) -> float:
         """Measured on held-out samples, every layer refitted for itself, weights rounded."""
         variant = self.variant(genes.skipped)
-        return variant.loss(variant.widths(genes), genes.weight_bits)
+        bits = tuple((layer, genes.weight_bits) for layer in variant.loss.layers)
+        return variant.loss(variant.widths(genes), bits)
 
     def build(self, genes: Genes) -> Model:
         """The finished float network: without its blocks and channels, refitted. `weight_bits` is for quantization."""

@@ -1,4 +1,4 @@
-"""The workload of a network whose channel groups have other widths, without cutting the network.
+"""The workload of a network whose channel groups have other widths and layers other bits, without cutting the network.
 
 Every dimension is a number plus, for each prunable group, how often a unit of the group occurs in it. So all sizes of
 all layers follow from one product of a matrix with the widths, and each layer's record from its sizes.
@@ -21,10 +21,12 @@ from ..analysis.channels.shapes import static_dims, with_shapes
 from ..analysis.channels.trace import attribute, key
 from ..model.edit import weight
 from ..model.model import Model
-from ..model.workload import Layer, Workload, workload
-from ..target import Formats, quantized_like
+from ..model.workload import Layer, Workload
+from ..quantization.outlook import Narrowed, quantized_workload
+from ..target import Formats
 
 Widths = tuple[int, ...]  # units that stay, one number per prunable group
+Bits = tuple[tuple[str, int], ...]  # (plain node name, weight bits) of the layers that differ from the device's
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -53,14 +55,16 @@ class _Sizes:
 
 
 class WidthModel:
-    """Asks what the network would be with other widths.
+    """Asks what the network would be with other widths and bits.
 
-    Densities of weights stay those of the whole network: which channels go is not known here.
+    Zeros and digits of weights stay those of the whole network: which channels go is not known here. `formats` are
+    those that quantization will use.
     """
 
     def __init__(self, model: Model, channels: Channels, formats: Formats) -> None:
         model = with_shapes(model)
-        self.base = quantized_like(workload(model), formats)
+        self.base = quantized_workload(model, formats)
+        self._narrowed = Narrowed(model, formats)
         self._dims = _Dimensions(channels)
         nodes = {node.name: node for node in model.graph}
         counts = {patch.node: patch for patch in channels.patches if isinstance(patch, CountPatch)}
@@ -69,14 +73,21 @@ class WidthModel:
         self._at_full = [_Numbers.of(sizes, whole) for sizes in self._sizes]
         self._transposed = [attribute(nodes[layer.origin], "transB", 0) == 1 for layer in self.base.layers]
 
-    def workload(self, widths: Widths) -> Workload:
-        """What `workload` would read from the cut network."""
-        found = self._dims.sizes(widths)
+    @property
+    def narrowable(self) -> list[Layer]:
+        """The layers whose weights may have fewer bits: products, not depthwise ones, whose few weights save little."""
+        return [layer for layer in self.base.layers if layer.op in ("conv", "gemm") and layer.weights]
+
+    def workload(self, widths: Widths, bits: Bits = ()) -> Workload:
+        """What `workload` would read from the cut and quantized network."""
+        found, narrow = self._dims.sizes(widths), dict(bits)
         layers = []
         for layer, sizes, before, flip in zip(
             self.base.layers, self._sizes, self._at_full, self._transposed, strict=True
         ):
             now = _Numbers.of(sizes, found)
+            if layer.origin in narrow:
+                layer = self._narrowed.at(layer, narrow[layer.origin])
             layers.append(layer if now == before else _resized(layer, before, now, flip))
         return replace(self.base, layers=tuple(layers))
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as onnx
 
+from ...model.workload import integer_bits
 from .. import graph as ir
 from .. import ops
 from .geometry import geometry
@@ -87,7 +88,7 @@ def _linear(
                 weight=integers,
                 bias=bias,
                 weight_scale=scale,
-                weight_bits=weight_bits(integers),
+                weight_bits=integer_bits(integers),
                 **fields,
             )
 
@@ -139,9 +140,3 @@ def _bias(constant: Constant, steps: Array) -> npt.NDArray[np.int32]:
     if np.abs(real).max(initial=0) > ops.INT32_MAX:
         raise NotIntegerError("bias-range")
     return np.array(np.broadcast_to(real.reshape(-1), len(steps)), np.int32)
-
-
-def weight_bits(weight: npt.NDArray[np.int8]) -> int:
-    """The fewest bits (at least 2) of a signed integer that hold every weight."""
-    low, high = int(weight.min(initial=0)), int(weight.max(initial=0))
-    return next(bits for bits in range(2, 9) if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1))

@@ -33,6 +33,7 @@ _REASONS = {
     "unsigned_after_relu": "An unsigned saturating type is the Relu, and has one bit more.",
     "zero_point": "hls4ml's types have none.",
     "per_channel": "Weights of one layer share a fixed-point type that is wide enough for all channels' scales.",
+    "narrow_weights": "Multipliers in logic, accumulators and memories shrink with the bits.",
     "softmax": "hls4ml's Softmax is a table with large errors; the host computes it from the exact logits.",
 }
 
@@ -57,6 +58,7 @@ class HlsTarget:
             activation="s8",
             zero_point="zero",
             channel_multiple=4,
+            narrow_weights=(4, 6),
             softmax="host",
             reasons=dict(_REASONS),
         )

@@ -59,7 +59,7 @@ def test_it_tells_what_the_finished_network_loses(parts) -> None:
 def test_fewer_bits_lose_more(parts) -> None:
     *_, channels, _, loss = parts
     whole = full_widths(channels)
-    eight, four, two = (loss(whole, bits) for bits in (8, 4, 2))
+    eight, four, two = (loss(whole, tuple((layer, bits) for layer in loss.layers)) for bits in (8, 4, 2))
     assert 0 < eight < four / 20
     assert four < two / 3
 
