@@ -33,6 +33,11 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 NOT_AS_WRITTEN = ["WeightBiasQuantization"]
 
 
+def open_session(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """The one way in which sessions are opened: on the CPU, with every float layer computed as written."""
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=NOT_AS_WRITTEN)
+
+
 def expose(proto: onnx.ModelProto, fetch: Sequence[str]) -> onnx.ModelProto:
     """A copy of the model with further values as graph outputs (their types are inferred by the runtime)."""
     copy = onnx.ModelProto()
@@ -66,10 +71,7 @@ class Session:
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            data = expose(proto, self.outputs).SerializeToString()
-            self._session = ort.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"], disabled_optimizers=NOT_AS_WRITTEN
-            )
+            self._session = open_session(expose(proto, self.outputs).SerializeToString(), options)
         except RUNTIME_ERRORS as error:
             raise InvalidModelError(
                 "onnxruntime does not load the model.", code="runtime-rejects-model", why=str(error)[:2000]

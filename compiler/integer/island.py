@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy.typing as npt
 import onnxruntime as ort
 
+from ..executor import open_session
 from .graph import Island
 
 _sessions: WeakKeyDictionary[Island, ort.InferenceSession] = WeakKeyDictionary()
@@ -20,6 +21,6 @@ def run_island(op: Island, inputs: tuple[npt.NDArray[Any], ...]) -> tuple[npt.ND
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
-        session = _sessions[op] = ort.InferenceSession(op.model, options, providers=["CPUExecutionProvider"])
+        session = _sessions[op] = open_session(op.model, options)
     names = [value.name for value in session.get_inputs()]
     return tuple(session.run(None, dict(zip(names, inputs, strict=True))))

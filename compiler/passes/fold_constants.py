@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_types
 
+from ..executor import open_session
 from ..model.edit import fresh_name, infer_shapes, make_initializer, weight
 from ..model.match import Array, static_dims, static_size
 from ..model.model import Model
@@ -173,7 +174,7 @@ def _evaluate(model: Model, nodes: Sequence[ir.Node]) -> dict[ir.Value, Array] |
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(proto.SerializeToString(), options)
         arrays = session.run([value.name for value in wanted], {name: weight(value) for name, value in given.items()})
     except RUNTIME_ERRORS:
         return None

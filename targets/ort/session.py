@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from ...compiler import executor
 from ...compiler.integer.graph import Graph
 from ..native import load_graph
 from .bundle import find_library
@@ -29,4 +30,4 @@ def open_session(
     """
     graph = load_graph(model) if isinstance(model, Path) else model
     data = build_model(graph, timed=timed).SerializeToString()
-    return ort.InferenceSession(data, options or session_options(threads), providers=["CPUExecutionProvider"])
+    return executor.open_session(data, options or session_options(threads))

@@ -14,7 +14,9 @@ def load(model: str | Path = HERE / "model.onnx", threads: int = 1) -> ort.Infer
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.register_custom_ops_library(str(HERE / "libprunus_ort.so"))
-    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    # onnxruntime would quantize layers that the model keeps in floating point between two quantizers
+    disabled = ["WeightBiasQuantization"]
+    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled)
 
 
 def main() -> int:

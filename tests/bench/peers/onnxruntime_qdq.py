@@ -12,6 +12,8 @@ import onnx
 from harness.problem import Problem
 from onnx import TensorProto, helper
 
+from prunus.compiler.executor import open_session
+
 from .base import Missing, Prepared, from_channels_last, to_channels_last
 from .qdq_layer import qdq_layer
 
@@ -37,7 +39,7 @@ def _session(model: onnx.ModelProto, threads: int = 1) -> tuple[Any, list[str]]:
     with TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(optimized)
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(model.SerializeToString(), options)
         return session, [node.op_type for node in onnx.load(optimized).graph.node]
 
 
