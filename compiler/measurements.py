@@ -16,11 +16,16 @@ from typing import Any
 from .errors import ToolError, UsageError
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "tests" / "bench"
+WRONG_OPTION = 2  # the exit status of argparse
 MEASUREMENTS: Mapping[str, str] = {"kernels": "--set", "models": "--network"}  # name -> the option that selects
 
 
-def measure(name: str, only: Sequence[str], rounds: int, threads: int, as_json: bool) -> Any | None:
+def measure(
+    name: str, only: Sequence[str], rounds: int, threads: int, as_json: bool, words: Sequence[str] = ()
+) -> Any | None:
     """Runs the measurement, which prints as it goes; with `as_json` it prints nothing and its result is returned.
+
+    `words` are further words of its command line.
 
     Raises UsageError for threads that the measurement does not know, ToolError where it is missing or fails.
     """
@@ -37,7 +42,7 @@ def measure(name: str, only: Sequence[str], rounds: int, threads: int, as_json: 
         raise UsageError(
             "Kernels are measured on one thread.", code="one-thread", hint="prunus bench models --threads 2"
         )
-    command = [sys.executable, str(script), "--rounds", str(rounds)]
+    command = [sys.executable, str(script), *words, "--rounds", str(rounds)]
     command += [word for each in only for word in (MEASUREMENTS[name], each)]
     command += ["--threads", str(threads)] if name == "models" else []
     with tempfile.TemporaryDirectory(prefix="prunus-bench-") as folder:
@@ -45,6 +50,12 @@ def measure(name: str, only: Sequence[str], rounds: int, threads: int, as_json: 
         if as_json:
             command += ["--out", str(result)]
         done = subprocess.run(command, stdout=subprocess.PIPE if as_json else None, stderr=None, check=False)
+        if done.returncode == WRONG_OPTION:
+            raise UsageError(
+                f"The measurement '{name}' does not know what it was asked for.",
+                code="bench-option",
+                why="Its own message stands above.",
+            )
         if done.returncode:
             raise ToolError(
                 f"The measurement '{name}' failed.",

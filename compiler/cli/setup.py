@@ -62,10 +62,28 @@ def bench(
         str,
         typer.Argument(help="A folder that `prunus compile` wrote; or `kernels`, or `models`.", show_default=False),
     ],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[MODEL]...", help="For `models`: float ONNX files of yours.")
+    ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only this set of layers, or this network (repeatable).", show_default="all"),
+        typer.Option(help="Only this set of layers, or this network of ours (repeatable).", show_default="all"),
     ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="For `models`: other engines, with commas, or `none`: onnxruntime-int8, openvino-int8, "
+            "onnxruntime-f32, openvino-f32, openvino-bf16, torch-f32, tvm-f32.",
+            show_default="all",
+        ),
+    ] = None,
+    density: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="For `models`: the share of weights that stays, in blocks (repeatable).", show_default="several"
+        ),
+    ] = None,
+    profile: Annotated[bool, typer.Option(help="For `models`: time every step of ours, too.")] = False,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds of kernels and models.")] = 11,
     threads: Annotated[int, typer.Option(help="Threads that models run on.")] = 1,
     json: opt.Json = False,
@@ -76,12 +94,26 @@ def bench(
 
     if rounds < 1 or threads < 1:
         raise UsageError("--rounds and --threads must be at least 1.", code="out-of-range")
+    words = _words(files or [], peers, density or [], profile)
+    if words and what != "models":
+        raise UsageError(
+            "Only `prunus bench models` takes models, --peers, --density and --profile.", code="bench-option"
+        )
     if what not in MEASUREMENTS:
         _table(bench_artifact(Path(what)), json)
         return
-    result = measure(what, only or [], rounds, threads, json)
+    result = measure(what, only or [], rounds, threads, json, words)
     if json:
         show.print_json(result)
+
+
+def _words(files: list[Path], peers: str | None, density: list[float], profile: bool) -> list[str]:
+    """What the measurement of models is told. Raises UsageError for a file that is not there."""
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise UsageError("The model does not exist.", code="missing-file", where=str(missing))
+    words = [str(file) for file in files] + (["--peers", peers] if peers else [])
+    return words + [word for each in density for word in ("--density", str(each))] + ["--profile"] * profile
 
 
 def doctor(json: opt.Json = False) -> None:

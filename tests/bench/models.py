@@ -1,11 +1,12 @@
 """Whole networks beside other engines: int8, dense and pruned in blocks.
 
-    python tests/bench/models.py [--network resnet50] [--threads 2] [--rounds 11] [--out result.json]
+    python tests/bench/models.py [MODEL.onnx ...] [--network resnet50 ...] [--peers openvino-int8,onnxruntime-int8]
 
-Prunus runs every density, through its Python plan and as operators inside of onnxruntime; the other engines run the
-dense network, since zeros give them nothing (--pruned-peers runs them on the pruned ones, too). All take the same
-sample in one process, in interleaved rounds; outputs are compared before anything is timed. With two threads Prunus
-runs on one as well, so that the gain can be seen.
+MODEL is a float model of yours: it is quantized by our passes on random samples, which says nothing about accuracy.
+Prunus runs every density, as a plan and through the artefact of each target; the other engines run the dense network,
+since zeros give them nothing (--pruned-peers runs them on the pruned ones, too). All take the same sample in one
+process, in interleaved rounds; outputs are compared before anything is timed. What needs longer than a second a call
+is timed after the rounds, a few times. With two threads Prunus runs on one as well, so that the gain can be seen.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +29,24 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from harness.intervals import Ratio, speedup, summary
 from harness.machine import machine, pin
-from harness.rounds import CLOCKS, clocked, interleave
-from networks import NETWORKS, Compressed, compress
+from harness.network_claims import verdicts
+from harness.rounds import CLOCKS, MIN_CALLS, clocked, interleave
+from networks import NETWORKS, Compressed, compress, from_file
 from peers import Missing
-from peers.whole import Whole, onnxruntime_network, openvino_network, prunus_in_onnxruntime, prunus_network
+from peers.own import TARGETS
+from peers.whole import PEERS, Whole
 
+from prunus.compiler.errors import PrunusError
 from prunus.compiler.executor import run_model
 from prunus.compiler.integer import ops
 
-OURS = "prunus"  # the names of our contestants begin with it
+OURS = tuple(TARGETS)
 DENSITIES = (1.0, 0.25, 0.1)
 EXACT = 1e-5  # of ours: islands (a terminal Softmax) are computed in floating point
-MIN_SQNR_DB = 15.0  # of an int8 peer against our reference: each engine rounds in its own way
+MIN_SQNR_DB = 15.0  # of a peer against our reference: each engine rounds in its own way
+SLOW_S = 1.0  # a call that is timed after the rounds
+
+Key = tuple[str, float, int]  # engine, density, threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +61,8 @@ class Contestant:
 
     def check(self, whole: Whole) -> str:
         """Why the outputs are wrong, or nothing."""
+        if whole.verdict is not None:
+            return whole.verdict()
         found = whole.call()
         if self.exact:
             error = max(float(np.abs(a - b).max()) for a, b in zip(found, self.expected, strict=True))
@@ -65,65 +76,89 @@ def _sqnr_db(found: np.ndarray, expected: np.ndarray) -> float:
     return float("inf") if noise == 0 else 10 * float(np.log10((expected.astype(np.float64) ** 2).sum() / noise))
 
 
-def contestants(net: Compressed, density: float, peers: bool, timed: int) -> Iterator[Contestant]:
-    """Ours, then the others."""
+def contestants(
+    net: Compressed, density: float, chosen: Sequence[str], options: argparse.Namespace
+) -> Iterator[Contestant]:
+    """Those of the chosen engines: ours, then the others."""
     feeds, graph = dict(net.feeds), net.graph
     reference = ops.run(graph, feeds)
     integer = [reference[name] for name in graph.outputs]
-    yield Contestant("prunus", density, lambda n: prunus_network(graph, feeds, n, timed), integer, exact=True)
-    yield Contestant(
-        "prunus in onnxruntime", density, lambda n: prunus_in_onnxruntime(graph, feeds, n, timed), integer, exact=True
-    )
-    if not peers:
-        return
     outputs = [str(value.name) for value in net.float_model.graph.outputs]
     found = run_model(net.float_model, feeds, outputs)
     real = [found[name] for name in outputs]
-    yield Contestant("onnxruntime int8", density, lambda n: onnxruntime_network(net.qdq, feeds, n), integer)
-    yield Contestant("openvino int8", density, lambda n: openvino_network(net.qdq, feeds, n), integer)
-    yield Contestant("onnxruntime f32", density, lambda n: onnxruntime_network(net.float_model, feeds, n), real)
-    yield Contestant("openvino f32", density, lambda n: openvino_network(net.float_model, feeds, n, "f32"), real)
+    for name in chosen:
+        if name in TARGETS:
+            prepare = partial(TARGETS[name], graph, feeds, options.timed, options.isa)
+            yield Contestant(name, density, prepare, integer, exact=True)
+        else:
+            peer = PEERS[name]
+            model = net.qdq if peer.quantized else net.float_model
+            yield Contestant(name, density, partial(peer.prepare, model, feeds), integer if peer.quantized else real)
 
 
 @dataclass
 class Results:
-    """Seconds per round by (name, density, threads) of one network."""
+    """Seconds per round by engine, density and threads of one network."""
 
     network: str
-    seconds: dict[tuple[str, float, int], list[float]] = field(default_factory=dict)
-    how: dict[tuple[str, float, int], str] = field(default_factory=dict)
+    seconds: dict[Key, list[float]] = field(default_factory=dict)
+    how: dict[Key, str] = field(default_factory=dict)
+    profiles: dict[Key, Sequence[tuple[str, float]]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
-    def faster(self, ours: tuple[str, float, int], theirs: tuple[str, float, int]) -> Ratio | None:
+    def faster(self, ours: Key, theirs: Key) -> Ratio | None:
+        """How many times faster; over the rounds that both have, where one was slow."""
         if ours not in self.seconds or theirs not in self.seconds:
             return None
-        return speedup(self.seconds[theirs], self.seconds[ours])
+        rounds = min(len(self.seconds[ours]), len(self.seconds[theirs]))
+        return speedup(self.seconds[theirs][:rounds], self.seconds[ours][:rounds])
 
 
-def measure(name: str, models: Path, options: argparse.Namespace) -> Results:
+Source = Callable[[], tuple[Any, Any]]  # the model and its samples
+
+
+def measure(name: str, source: Source, options: argparse.Namespace) -> Results:
     results = Results(name)
-    ready: dict[tuple[str, float, int], Whole] = {}
+    ready: dict[Key, Whole] = {}
     for density in options.density or DENSITIES:
-        net = compress(*NETWORKS[name](models), density)
-        peers = not options.no_peers and (density == 1 or options.pruned_peers)
-        for each in contestants(net, density, peers, options.timed):
-            ours = each.name.startswith(OURS)
-            for threads in sorted({1, options.threads}) if ours else [options.threads]:
-                key = (each.name, density, threads)
-                try:
-                    whole = each.prepare(threads)
-                    wrong = each.check(whole)
-                except Missing as reason:
-                    wrong = str(reason)
-                if wrong:
-                    results.skipped.append(f"{name}: {each.name}, density {density:g}, {threads} threads: {wrong}")
-                else:
-                    ready[key] = whole
-    results.seconds = interleave(
-        {key: clocked(whole.call, options.clock) for key, whole in ready.items()}, options.rounds
-    )
+        net = compress(*source(), density)
+        peers = options.peers if density == 1 or options.pruned_peers else []
+        for each in contestants(net, density, [*options.targets, *peers], options):
+            counts = sorted({1, options.threads}) if each.name in OURS else [options.threads]
+            for threads in counts:
+                _prepare(results, ready, each, threads)
+    _time(results, ready, options)
     results.how = {key: whole.how for key, whole in ready.items()}
+    if options.profile:
+        results.profiles = {key: steps for key, whole in ready.items() if (steps := whole.profile())}
     return results
+
+
+def _prepare(results: Results, ready: dict[Key, Whole], each: Contestant, threads: int) -> None:
+    """Enters a contestant that can run here and is right; tells of the others."""
+    try:
+        whole = each.prepare(threads)
+        wrong = each.check(whole)
+    except Missing as reason:
+        wrong = str(reason)
+    if wrong:
+        where = f"{results.network}: {each.name}, density {each.density:g}, {threads} threads"
+        results.skipped.append(f"{where}: {wrong}".replace("\n", " "))
+    else:
+        ready[each.name, each.density, threads] = whole
+
+
+def _time(results: Results, ready: Mapping[Key, Whole], options: argparse.Namespace) -> None:
+    timers = {key: clocked(whole.call, options.clock) for key, whole in ready.items()}
+    slow = {key for key, whole in ready.items() if _first_call_s(whole) > SLOW_S}
+    results.seconds = interleave({key: timer for key, timer in timers.items() if key not in slow}, options.rounds)
+    results.seconds |= {key: [timers[key]() for _ in range(MIN_CALLS)] for key in sorted(slow)}
+
+
+def _first_call_s(whole: Whole) -> float:
+    start = time.perf_counter()
+    whole.call()
+    return time.perf_counter() - start
 
 
 def lines(results: Results) -> list[str]:
@@ -132,49 +167,20 @@ def lines(results: Results) -> list[str]:
     for key, seconds in results.seconds.items():
         name, density, threads = key
         spread = summary(seconds)
-        line = f"{name:<22} density {density:<5g} {threads} threads {spread.median * 1e3:9.3f} ms"
-        line += f" {spread.low * 1e3:9.3f} to {spread.high * 1e3:9.3f}"
-        if name.startswith(OURS):
-            for peer in dict.fromkeys(peer for peer, _, _ in results.seconds if not peer.startswith(OURS)):
+        line = f"{name:<18} density {density:<5g} {threads} threads {spread.median * 1e3:9.3f} ms"
+        line += f" {spread.low * 1e3:9.3f} to {spread.high * 1e3:9.3f}, {len(seconds)} rounds"
+        if name in OURS:
+            for peer in dict.fromkeys(peer for peer, _, _ in results.seconds if peer not in OURS):
                 if ratio := results.faster(key, (peer, 1.0, threads)):
                     line += f"; {peer} {ratio}"
         if threads > 1 and (scaling := results.faster(key, (name, density, 1))):
             line += f"; one thread {scaling}"
         text.append(line)
     text += [f"   {name}, density {density:g}: {how}" for (name, density, n), how in results.how.items() if n == 1]
+    for (name, density, _), steps in results.profiles.items():
+        text.append(f"   profile of {name}, density {density:g}, per step in us:")
+        text += [f"     {index:3} {step:<40} {seconds * 1e6:9.1f}" for index, (step, seconds) in enumerate(steps)]
     return text + [f"skipped: {reason}" for reason in results.skipped]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """On ResNet-50 ours at this density is at least `times` as fast as a dense peer (or as itself on one thread)."""
-
-    density: float
-    peer: str
-    times: float
-    threads: int = 1
-
-
-CLAIMS = (
-    Claim(1.0, "openvino int8", 1.0),
-    Claim(0.25, "openvino int8", 1.8),
-    Claim(0.25, "onnxruntime int8", 5.0),
-    Claim(1.0, "one thread", 1.7, threads=2),
-    Claim(0.25, "one thread", 1.7, threads=2),
-)
-
-
-def verdicts(results: Results) -> list[str]:
-    text = []
-    for claim in CLAIMS:
-        for name in ("prunus", "prunus in onnxruntime"):
-            ours = (name, claim.density, claim.threads)
-            theirs = (name, claim.density, 1) if claim.peer == "one thread" else (claim.peer, 1.0, claim.threads)
-            ratio = results.faster(ours, theirs)
-            word = "skipped" if ratio is None else "met" if ratio.low >= claim.times else "missed"
-            what = f"{results.network}, {name}, density {claim.density:g}: >= {claim.times:g}x {claim.peer}"
-            text.append(f"{word}: {what}: {ratio or 'not measured'}")
-    return text
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -189,22 +195,41 @@ def as_json(results: Results) -> dict[str, Any]:
                 "how": results.how[name, density, threads],
                 "seconds": seconds,
                 "median_s": summary(seconds).median,
+                "profile": [list(step) for step in results.profiles.get((name, density, threads), ())],
             }
             for (name, density, threads), seconds in results.seconds.items()
         ],
     }
 
 
+def _names(known: Sequence[str], text: str) -> list[str]:
+    """A list with commas; `none` is empty. Raises ArgumentTypeError for an unknown name."""
+    found = [] if text == "none" else text.split(",")
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return found
+
+
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", action="append", choices=list(NETWORKS), help="default: all")
+    parser.add_argument("files", nargs="*", type=Path, metavar="MODEL", help="float ONNX models of yours")
+    parser.add_argument("--network", action="append", choices=list(NETWORKS), help="default: all, without MODEL")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--density", action="append", type=float, help=f"default: {DENSITIES}")
-    parser.add_argument("--pruned-peers", action="store_true", help="run the other engines on pruned networks, too")
     parser.add_argument(
-        "--no-peers", action="store_true", help="ours alone: waiting threads of other engines disturb two of ours"
+        "--peers",
+        type=partial(_names, list(PEERS)),
+        default=list(PEERS),
+        help=f"with commas, or none: {', '.join(PEERS)}",
     )
+    parser.add_argument(
+        "--targets", type=partial(_names, OURS), default=list(OURS), help=f"with commas, or none: {', '.join(OURS)}"
+    )
+    parser.add_argument("--pruned-peers", action="store_true", help="run the other engines on pruned networks, too")
+    parser.add_argument("--isa", help="restrict our plan to an instruction set, such as avx2")
     parser.add_argument("--timed", type=int, default=3, help="candidate kernels timed per layer when planning")
+    parser.add_argument("--profile", action="store_true", help="time every step of our plan")
     parser.add_argument("--models", type=Path, help="folder of the trained models; default: $PRUNUS_MODELS")
     parser.add_argument(
         "--clock", choices=list(CLOCKS), default="wall", help="cpu: for one thread on a machine that others use, too"
@@ -217,27 +242,33 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
+def sources(options: argparse.Namespace) -> dict[str, Source]:
+    """What is measured, by name: the files, and the networks."""
+    models = options.models or Path(os.environ.get("PRUNUS_MODELS", ROOT.parent / "shared" / "models"))
+    names = options.network or ([] if options.files else list(NETWORKS))
+    found: dict[str, Source] = {path.stem: partial(from_file, path) for path in options.files}
+    return found | {name: partial(NETWORKS[name], models) for name in names}
+
+
 def main() -> int:
     options = parse()
-    models = options.models or Path(os.environ.get("PRUNUS_MODELS", ROOT.parent / "shared" / "models"))
     here = machine(pin(options.threads))
-    print("\n".join(here.lines()))
+    print("\n".join(here.lines()), flush=True)
     done: list[Results] = []
-    for name in options.network or NETWORKS:
+    for name, source in sources(options).items():
         try:
-            done.append(measure(name, models, options))
-        except FileNotFoundError as error:
+            done.append(measure(name, source, options))
+        except (FileNotFoundError, PrunusError) as error:
             print(f"skipped: {name}: {error}")
         else:
             print("\n".join(lines(done[-1])), flush=True)
     print("-- claims")
     for results in done:
-        if results.network == "resnet50":
-            print("\n".join(verdicts(results)))
+        print("\n".join(verdicts(results.network, results.faster)) or f"none on {results.network}")
     if options.out:
-        content = {"schema": 1, "machine": here.json(), "networks": [as_json(results) for results in done]}
+        content = {"schema": 2, "machine": here.json(), "networks": [as_json(results) for results in done]}
         options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return 0 if done else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from light import random_light_model
 from real_tasks import load_task
 
 from prunus.compiler.data import Data
+from prunus.compiler.errors import UsageError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer.from_qdq import read_qdq
 from prunus.compiler.model.load import load, load_proto
@@ -56,36 +58,55 @@ def mobilenetv2(models: Path) -> tuple[Model, np.ndarray]:
     return load(models / "imagenet_mobilenetv2_1.0_224_dequant_fp32.onnx"), images
 
 
-def resnet8(models: Path) -> tuple[Model, np.ndarray]:
-    return _task("resnet8", models)
-
-
-def ds_cnn(models: Path) -> tuple[Model, np.ndarray]:
-    return _task("ds_cnn", models)
-
-
 def _task(name: str, models: Path) -> tuple[Model, np.ndarray]:
     task = load_task(name, models)
     return load(task.model), task.calibration[:CALIBRATION]
 
 
+MLPERF_TINY = ("resnet8", "ds_cnn", "mobilenet_v1", "wake_word", "autoencoder")
 NETWORKS: Mapping[str, Callable[[Path], tuple[Model, np.ndarray]]] = {
     "resnet50": resnet50,
     "mobilenetv2": mobilenetv2,
-    "resnet8": resnet8,
-    "ds_cnn": ds_cnn,
+    **{name: partial(_task, name) for name in MLPERF_TINY},
 }
 
 
-def compress(model: Model, samples: np.ndarray, density: float = 1.0, formats: Formats | None = None) -> Compressed:
+def from_file(path: Path) -> tuple[Model, dict[str, np.ndarray]]:
+    """A user's model with seeded random samples: of speed they say as much as real ones. Raises PrunusError."""
+    model = load(path)
+    rng = np.random.default_rng(0)
+    samples: dict[str, np.ndarray] = {}
+    for value in model.graph.inputs:
+        rest = [dim for dim in tuple(value.shape or ())[1:] if isinstance(dim, int)]
+        if value.shape is None or len(rest) != value.shape.rank() - 1:
+            raise UsageError(
+                "An input's shape is not known.",
+                code="free-shape",
+                where=model.original(str(value.name)),
+                hint="Fix all dimensions but the batch in the model.",
+            )
+        shape = (CALIBRATION, *rest)
+        real = value.dtype is None or value.dtype.is_floating_point()
+        array = rng.standard_normal(shape) if real else rng.integers(0, 128, shape)
+        samples[str(value.name)] = array.astype(value.dtype.numpy() if value.dtype else np.float32)
+    return model, samples
+
+
+def compress(
+    model: Model,
+    samples: np.ndarray | Mapping[str, np.ndarray],
+    density: float = 1.0,
+    formats: Formats | None = None,
+) -> Compressed:
     """Zeroes blocks of 16x4 weights by magnitude down to `density`, balanced over groups of outputs, then quantizes."""
     formats = formats or Formats()
-    name = str(model.graph.inputs[0].name)
+    inputs = samples if isinstance(samples, Mapping) else {str(model.graph.inputs[0].name): samples}
     options = Options(weight_sparsity=1 - density, pattern=BLOCK, ranges="minmax")
     float_model = model
     for each in PASSES:
         if each.name not in SKIPPED:
-            float_model = model
-            data = Data({name: samples}) if each.name == "quantize" else None
+            if each.name == "quantize":
+                float_model = model
+            data = Data(dict(inputs)) if each.name == "quantize" else None
             model = each().run(model, Context(formats, options, data)).model
-    return Compressed(float_model, model, read_qdq(model, formats), {name: samples[:1]})
+    return Compressed(float_model, model, read_qdq(model, formats), {name: x[:1] for name, x in inputs.items()})

@@ -14,6 +14,7 @@ import pytest
 
 import kernels
 from harness.contest import DENSE, Variant
+from harness.network_claims import verdicts
 from harness.shapes import conv
 
 BENCH = Path(__file__).resolve().parents[1]
@@ -56,11 +57,11 @@ def test_verdicts_on_networks() -> None:
     seconds = {
         ("prunus", 1.0, 1): [0.9] * 11,
         ("prunus", 0.25, 1): [0.6] * 11,
-        ("openvino int8", 1.0, 1): [1.0] * 11,
+        ("openvino-int8", 1.0, 1): [1.0] * 11,
     }
-    found = models.verdicts(models.Results("resnet50", seconds))
-    assert "met: resnet50, prunus, density 1: >= 1x openvino int8: 1.11 [1.11, 1.11]" in found
-    assert any(line.startswith("missed: resnet50, prunus, density 0.25: >= 1.8x openvino int8: 1.67") for line in found)
+    found = verdicts("resnet50", models.Results("resnet50", seconds).faster)
+    assert "met: resnet50, prunus, density 1: >= 1x openvino-int8: 1.11 [1.11, 1.11]" in found
+    assert any(line.startswith("missed: resnet50, prunus, density 0.25: >= 1.8x openvino-int8: 1.67") for line in found)
     assert any(line.startswith("skipped") and line.endswith("not measured") for line in found)
 
 
@@ -73,6 +74,32 @@ def test_outputs_are_judged() -> None:
     assert near.check(whole) == ""
     assert exact.check(whole).startswith("differs from the reference by 0.01")
     assert "dB from the reference" in far.check(whole)
+
+
+def test_an_engine_may_judge_itself() -> None:
+    y = np.zeros(3, np.float32)
+    wrong = models.Whole(list, "", verdict=lambda: "2 elements differ")
+    assert models.Contestant("prunus-c", 1.0, lambda n: wrong, [y], exact=True).check(wrong) == "2 elements differ"
+
+
+def test_a_slow_peer_of_few_rounds_is_compared() -> None:
+    seconds = {("prunus", 1.0, 1): [1.0] * 11, ("tvm-f32", 1.0, 1): [30.0] * 3}
+    ratio = models.Results("resnet50", seconds).faster(("prunus", 1.0, 1), ("tvm-f32", 1.0, 1))
+    assert ratio is not None and ratio.value == pytest.approx(30)
+
+
+def test_unknown_peers_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert models.parse(["--peers", "none"]).peers == []
+    assert models.parse(["a.onnx", "--peers", "torch-f32,tvm-f32"]).peers == ["torch-f32", "tvm-f32"]
+    with pytest.raises(SystemExit):
+        models.parse(["--peers", "tensorrt"])
+    assert "'tensorrt' is none of onnxruntime-int8" in capsys.readouterr().err
+
+
+def test_files_take_the_place_of_the_networks() -> None:
+    assert list(models.sources(models.parse(["mine.onnx"]))) == ["mine"]
+    assert list(models.sources(models.parse(["mine.onnx", "--network", "resnet8"]))) == ["mine", "resnet8"]
+    assert "resnet50" in models.sources(models.parse([]))
 
 
 def test_cpu_time_of_two_threads_is_refused() -> None:
@@ -99,3 +126,19 @@ def test_a_tiny_run(script: str, options: list[str], tmp_path: Path) -> None:
     assert result["machine"]["cpu"]
     measured = result.get("layers", result.get("choices"))
     assert len(measured) == 1
+
+
+def test_a_model_of_one_s_own(tmp_path: Path) -> None:
+    """Every engine that is installed computes the digits network rightly; the others are named."""
+    out, model = tmp_path / "result.json", BENCH.parents[1] / "examples" / "digits" / "cnn.onnx"
+    command = [sys.executable, str(BENCH / "models.py"), str(model), "--rounds", "2", "--density", "1", "--timed", "0"]
+    done = subprocess.run(
+        [*command, "--profile", "--out", str(out)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (network,) = json.loads(out.read_text())["networks"]
+    timed = {row["engine"] for row in network["timings"]}
+    assert {"prunus", "onnxruntime-int8", "onnxruntime-f32"} <= timed
+    assert all("not installed" in reason for reason in network["skipped"]), network["skipped"]
+    (profile,) = (row["profile"] for row in network["timings"] if row["engine"] == "prunus")
+    assert len(profile) > 4

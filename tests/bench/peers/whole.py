@@ -1,4 +1,4 @@
-"""Whole networks in each engine: prepared once, then one inference per call. Every engine takes and gives the same."""
+"""Whole networks in other engines: prepared once, then one inference per call; all take and give the same."""
 
 from __future__ import annotations
 
@@ -9,22 +9,35 @@ from typing import Any
 
 import numpy as np
 
+from prunus.compiler.errors import UnsupportedError
+from prunus.compiler.executor import open_session
 from prunus.compiler.model.model import Model
 
 from .base import Missing
 
 Feeds = Mapping[str, np.ndarray]
+Profile = Sequence[tuple[str, float]]  # (step, seconds)
+
+
+def _no_profile() -> Profile:
+    return ()
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A network ready to run; `call` gives its outputs in the graph's order."""
+    """A network ready to run; `call` gives its outputs in the graph's order.
+
+    `verdict` takes the place of comparing outputs where an engine judges itself: why it is wrong, or nothing.
+    """
 
     call: Callable[[], Sequence[np.ndarray]]
     how: str
+    profile: Callable[[], Profile] = _no_profile
+    verdict: Callable[[], str] | None = None
 
 
-def _session_options(threads: int) -> Any:
+def session_options(threads: int) -> Any:
+    """onnxruntime as it comes, on so many threads."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -33,20 +46,17 @@ def _session_options(threads: int) -> Any:
 
 
 def onnxruntime_network(model: Model, feeds: Feeds, threads: int) -> Whole:
-    """As it comes: all graph optimizations on the model as given, QDQ or float."""
-    import onnxruntime as ort
-
-    serialized = model.to_proto().SerializeToString()
-    session = ort.InferenceSession(serialized, _session_options(threads), providers=["CPUExecutionProvider"])
-    return Whole(lambda: session.run(None, feeds), f"{threads} threads")
+    """All graph optimizations that keep to the model, QDQ or float."""
+    session = open_session(model.to_proto().SerializeToString(), session_options(threads))
+    return Whole(lambda: session.run(None, dict(feeds)), f"{threads} threads")
 
 
 def openvino_network(model: Model, feeds: Feeds, threads: int, precision: str | None = None) -> Whole:
-    """`precision` keeps float layers in it (f32); otherwise OpenVINO chooses, bf16 where the CPU has it."""
+    """`precision` keeps float layers in it (f32, bf16); otherwise OpenVINO chooses."""
     try:
         import openvino as ov
     except ImportError as error:
-        raise Missing("OpenVINO is not installed: pip install openvino") from error
+        raise Missing("OpenVINO is not installed: pip install 'prunus[peers]'") from error
     read = ov.Core().read_model(model.to_proto().SerializeToString())
     read.reshape({name: list(array.shape) for name, array in feeds.items()})
     options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
@@ -74,39 +84,73 @@ def _precisions(compiled: Any) -> str:
     return ", ".join(f"{precision} {count}" for precision, count in sorted(counts.items()))
 
 
-def prunus_network(graph: Any, feeds: Feeds, threads: int, timed: int) -> Whole:
-    """The plain Python plan."""
-    from prunus.targets.native import NativeModel
-
-    model = NativeModel(graph, threads=threads, timed=timed)
+def tvm_network(model: Model, feeds: Feeds, threads: int) -> Whole:
+    """Plain TVM: its ONNX frontend and its default pipeline for this CPU, without tuning."""
+    try:
+        import tvm
+        from tvm.relax.frontend.onnx import from_onnx
+    except ImportError as error:
+        raise Missing("TVM is not installed: pip install 'prunus[tvm]'") from error
+    if threads != 1:
+        raise Missing("plain TVM is measured on one thread")
+    proto = model.to_proto()
+    del proto.graph.value_info[:]
+    for value in proto.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    executable = tvm.compile(from_onnx(proto), target=tvm.target.Target({"kind": "llvm", "mcpu": _llvm_cpu(tvm)}))
+    machine = tvm.relax.VirtualMachine(executable, tvm.cpu())
+    arrays = [tvm.runtime.tensor(np.ascontiguousarray(feeds[value.name])) for value in proto.graph.input]
 
     def call() -> Sequence[np.ndarray]:
-        found = model.run(feeds)
-        return [found[name] for name in graph.outputs]
+        found = machine["main"](*arrays)
+        return [y.numpy() for y in ([found] if hasattr(found, "numpy") else found)]
 
-    return Whole(call, _kernels(model))
-
-
-def _kernels(model: Any) -> str:
-    """How many layers use which kernel."""
-    steps = [step for network in model.networks.values() for step in network.describe()["steps"]]
-    counts = Counter(str(step["kernel"]) for step in steps if step["kernel"])
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return Whole(call, "Relax, default pipeline, no tuning")
 
 
-def prunus_in_onnxruntime(graph: Any, feeds: Feeds, threads: int, timed: int) -> Whole:
-    """The custom operators inside of an InferenceSession. Raises Missing where their library was not built."""
-    import onnxruntime as ort
+def _llvm_cpu(tvm: Any) -> str:
+    """This CPU as LLVM names it."""
+    return str(tvm.get_global_func("target.llvm_get_system_cpu")())
 
-    from prunus.compiler.errors import ToolError
-    from prunus.targets.ort.bundle import find_library
-    from prunus.targets.ort.model import build_model
 
-    options = _session_options(threads)
+def torch_network(model: Model, feeds: Feeds, threads: int) -> Whole:
+    """PyTorch in eager mode, the graph's operators one by one."""
     try:
-        options.register_custom_ops_library(str(find_library()))
-    except ToolError as error:
+        import torch
+
+        from prunus.compiler.training.function import TorchGraph
+    except ImportError as error:
+        raise Missing("PyTorch is not installed: pip install 'prunus[train]'") from error
+    torch.set_num_threads(threads)
+    try:
+        graph = TorchGraph(model)
+    except UnsupportedError as error:
         raise Missing(f"{error}") from error
-    serialized = build_model(graph, timed=timed).SerializeToString()
-    session = ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
-    return Whole(lambda: session.run(None, feeds), f"{threads} threads")
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
+
+    def call() -> Sequence[np.ndarray]:
+        with torch.inference_mode():
+            found = graph(tensors)
+        return [np.asarray(found[name]) for name in graph.outputs]
+
+    return Whole(call, f"eager, {threads} threads")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An engine on the quantized or on the float model."""
+
+    quantized: bool
+    prepare: Callable[[Model, Feeds, int], Whole]
+
+
+PEERS: Mapping[str, Peer] = {
+    "onnxruntime-int8": Peer(True, onnxruntime_network),
+    "openvino-int8": Peer(True, openvino_network),
+    "onnxruntime-f32": Peer(False, onnxruntime_network),
+    "openvino-f32": Peer(False, lambda model, feeds, threads: openvino_network(model, feeds, threads, "f32")),
+    "openvino-bf16": Peer(False, lambda model, feeds, threads: openvino_network(model, feeds, threads, "bf16")),
+    "torch-f32": Peer(False, torch_network),
+    "tvm-f32": Peer(False, tvm_network),
+}

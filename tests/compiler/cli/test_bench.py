@@ -68,3 +68,33 @@ def test_a_folder_is_still_a_folder(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bench", str(tmp_path)])
     assert isinstance(result.exception, UsageError)
     assert result.exception.code == "no-report"
+
+
+def test_models_of_one_s_own_and_peers_reach_the_script(scripts: Path, tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.touch()
+    words = ["bench", "models", str(model), "--peers", "openvino-int8,torch-f32", "--density", "1", "--json"]
+    result = CliRunner().invoke(app, words)
+    assert json.loads(result.stdout) == {"words": [str(model), "--peers", "openvino-int8,torch-f32", "--density"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["models", "nowhere.onnx"], "missing-file"),
+        (["kernels", "--peers", "none"], "bench-option"),
+        (["out", "--profile"], "bench-option"),
+    ],
+)
+def test_options_that_lead_nowhere(scripts: Path, words: list[str], code: str) -> None:
+    result = CliRunner().invoke(app, ["bench", *words])
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.code == code
+
+
+def test_an_unknown_peer_is_a_usage_error() -> None:
+    if not measurements.SCRIPTS.is_dir():
+        pytest.skip("the sources are not beside the tests")
+    with pytest.raises(UsageError, match="does not know") as caught:
+        measurements.measure("models", [], 1, 1, as_json=False, words=["--peers", "tensorrt"])
+    assert caught.value.code == "bench-option"
