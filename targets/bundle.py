@@ -26,10 +26,15 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # -- refusals -----------------------------------------------------------------------------------------------------
 
 
+def is_identifier(name: str) -> bool:
+    """Whether a name is made of letters, digits and underscores alone: harmless in any text that is generated."""
+    return _PLAIN.fullmatch(name) is not None
+
+
 def refuse_unsafe_names(graph: ir.Graph) -> None:
     """Raises InvalidModelError where a name could mean something in generated code: only identifiers pass."""
     names = [*graph.tensors, *(op.name for op in graph.ops), *(name for op in graph.ops for name in op.outputs)]
-    unsafe = next((name for name in names if not _PLAIN.fullmatch(name)), None)
+    unsafe = next((name for name in names if not is_identifier(name)), None)
     if unsafe is not None:
         raise InvalidModelError(
             "A name of the graph is not a plain identifier.",

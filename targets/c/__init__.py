@@ -10,13 +10,24 @@ import numpy as np
 from ...compiler.integer.graph import Graph
 from ...compiler.model.workload import Workload
 from ...compiler.quantity import Estimate, Quantity
-from ...compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
+from ...compiler.target import (
+    Artifact,
+    Device,
+    Emitted,
+    Finding,
+    Formats,
+    Networks,
+    Outputs,
+    Progress,
+    no_progress,
+)
 from ..bundle import refuse_changed, refuse_unsafe_names, refuse_unsupported
 from . import cost
-from .bundle import files, program, write_bundle
+from .bundle import files, write_bundle
 from .check import findings
 from .execute import measure_memory, run_bundle
 from .memory import refuse_too_large
+from .program import program
 from .toolchain import Toolchain, missing_tool, toolchain_of
 
 REASONS: Mapping[str, str] = {
@@ -52,19 +63,14 @@ class CTarget:
         Raises UnsupportedError for operators that `check` refuses and for a network that the device's memory cannot
         hold, InvalidModelError for names that are not plain.
         """
-        refuse_unsafe_names(graph)
-        refuse_unsupported(findings(graph), "C")
-        toolchain = toolchain_of(device)
-        progress("Planning the arena", 0.0)
-        made = program(graph, toolchain)
-        refuse_too_large(made.memory, device)
-        progress("Writing the C files", 0.3)
-        description = write_bundle(out, graph, made, toolchain, device.title)
-        costs = {
-            "ram_bytes": cost.ram(made.memory),
-            "flash_bytes": cost.flash(made.memory, toolchain),
-        }
-        return Artifact(out, files(out), description, costs=costs)
+        return _lower(graph, device, out, {}, progress)
+
+    def lower_networks(
+        self, networks: Networks, graph: Graph, device: Device, out: Path, progress: Progress = no_progress
+    ) -> Artifact:
+        """As `lower`; the bundle tells the user's names of inputs and outputs, too."""
+        names = {name: networks.quantized.original(name) for name in (*graph.inputs, *graph.outputs)}
+        return _lower(graph, device, out, names, progress)
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Every integer tensor and the dequantized outputs, from the bundle's own files, compiled for the device."""
@@ -82,6 +88,22 @@ class CTarget:
             return {}
         found = measure_memory(artifact.root, program(graph, toolchain), toolchain)
         return cost.measured(found, toolchain)
+
+
+def _lower(graph: Graph, device: Device, out: Path, names: Mapping[str, str], progress: Progress) -> Artifact:
+    refuse_unsafe_names(graph)
+    refuse_unsupported(findings(graph), "C")
+    toolchain = toolchain_of(device)
+    progress("Planning the arena", 0.0)
+    made = program(graph, toolchain)
+    refuse_too_large(made.memory, device)
+    progress("Writing the C files", 0.3)
+    description = write_bundle(out, graph, made, toolchain, device.title, names)
+    costs = {
+        "ram_bytes": cost.ram(made.memory),
+        "flash_bytes": cost.flash(made.memory, toolchain),
+    }
+    return Artifact(out, files(out), description, costs=costs)
 
 
 def _toolchain(artifact: Artifact) -> Toolchain:

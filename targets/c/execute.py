@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...compiler.errors import ToolError
 from ...compiler.integer import graph as ir
 from ..process import run
-from .bundle import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources
+from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources
 from .toolchain import WARNINGS, Toolchain, compile_c, execute
 
 Array = npt.NDArray[Any]
@@ -88,26 +88,26 @@ def _trace_header(made: Program) -> str:
     """trace.h: loads the inputs, records the dequantized outputs."""
     model = made.model
     text, loads, records = [], [], []
-    for name in model.core.inputs:
+    for symbol, name in model.inputs():
         function = "0"
         if name in model.quantize:
-            function = f"quantize_{name}"
+            function = f"quantize_{symbol}"
             call = f"prunus_model_{function}(x, count, y)"
             signature = f"{function}(const float *x, size_t count, void *y)"
             text.append(f"static prunus_status {signature} {{ return {call}; }}\n")
-        loads.append(f"  load(prunus_model_input_{name}(), {model.core.tensors[name].size}, {function});\n")
-    for name in _dequantized(made):
-        call = f"prunus_model_dequantize_{name}(x, count, y)"
-        signature = f"dequantize_{name}(const void *x, size_t count, float *y)"
+        loads.append(f"  load(prunus_model_{symbol}(), {model.core.tensors[name].size}, {function});\n")
+    for symbol, name in _dequantized(made):
+        call = f"prunus_model_dequantize_{symbol}(x, count, y)"
+        signature = f"dequantize_{symbol}(const void *x, size_t count, float *y)"
         text.append(f"static prunus_status {signature} {{ return {call}; }}\n")
         size = model.core.tensors[name].size
-        records.append(f"  record(prunus_model_output_{name}(), {size}, dequantize_{name});\n")
+        records.append(f"  record(prunus_model_{symbol}(), {size}, dequantize_{symbol});\n")
     loader = f"static void trace_load(void) {{\n{''.join(loads)}}}\n"
     return "".join([*text, loader, f"static void trace_record(void) {{\n{''.join(records)}}}\n"])
 
 
-def _dequantized(made: Program) -> list[str]:
-    return [name for name in made.model.core.outputs if name in made.model.dequantize]
+def _dequantized(made: Program) -> list[tuple[str, str]]:
+    return [(symbol, name) for symbol, name in made.model.outputs() if name in made.model.dequantize]
 
 
 def _write_inputs(path: Path, graph: ir.Graph, made: Program, feeds: Mapping[str, Array]) -> int:
@@ -129,7 +129,7 @@ def _read_outputs(path: Path, made: Program, count: int) -> dict[str, Array]:
     names = [*core.inputs, *(op.output for op in core.ops)]
     for name in names:
         fields.append((name, np.dtype(ir.NUMPY_TYPE[core.quant(name).dtype])))
-    fields += [(made.model.dequantize[name].output, np.dtype("<f4")) for name in _dequantized(made)]
+    fields += [(made.model.dequantize[name].output, np.dtype("<f4")) for _, name in _dequantized(made)]
     shapes = _shapes(made)
     layout = np.dtype([(name, dtype, shapes[name]) for name, dtype in fields])
     data = path.read_bytes()

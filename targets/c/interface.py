@@ -29,6 +29,18 @@ class Interface:
     quantize: Mapping[str, ir.Quantize]
     dequantize: Mapping[str, ir.Dequantize]
 
+    def inputs(self) -> list[tuple[str, str]]:
+        """(`input_0`, tensor) and so on: what C calls an input, and its tensor in the core."""
+        return [(f"input_{index}", name) for index, name in enumerate(self.core.inputs)]
+
+    def outputs(self) -> list[tuple[str, str]]:
+        """(`output_0`, tensor) and so on."""
+        return [(f"output_{index}", name) for index, name in enumerate(self.core.outputs)]
+
+    def values(self) -> list[tuple[str, str]]:
+        """Inputs, then outputs."""
+        return [*self.inputs(), *self.outputs()]
+
 
 def interface(graph: ir.Graph) -> Interface:
     """Splits a graph that `check` has accepted. Raises UnsupportedError where a float layer stands inside."""
@@ -51,9 +63,10 @@ def interface(graph: ir.Graph) -> Interface:
     own = [name for name in part.inputs if name in used and tensors[name].quant is not None]
     produced = {op.output for op in body}
     names = {*own, *inputs, *produced}
+    outer = {name: op.inputs[0] for name, op in quantize.items()}
     core = ir.Graph(
         part.name,
-        (*own, *inputs),
+        tuple(sorted((*own, *inputs), key=lambda name: part.inputs.index(outer.get(name, name)))),
         part.outputs,
         {name: tensor for name, tensor in tensors.items() if name in names},
         tuple(body),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...compiler.integer import graph as ir
+from ..bundle import is_identifier
 from .arena import Plan
 from .calls import DTYPES, Call, Code, Place, braces, literal
 from .interface import Interface
@@ -44,11 +45,11 @@ def constant(name: str, values: Array, declaration: str = "static const") -> str
     return f"{declaration} {C_TYPES[flat.dtype.name]} {name}[{flat.size}] = {{\n  " + ",\n  ".join(lines) + "};\n"
 
 
-def _describe(tensor: ir.Tensor) -> str:
-    quant = tensor.quant
-    assert quant is not None
-    shape = ", ".join(map(str, tensor.shape))
-    return f"{tensor.name}: {c_type(tensor)[:-2]} [{shape}], real = (q - {quant.zero_point}) * {quant.scale:.9g}"
+def _describe(value: Mapping[str, Any]) -> str:
+    """Of an entry of bundle.json. A user's name is shown where it is an identifier: nothing else enters the code."""
+    name = f" {value['name']}" if is_identifier(value["name"]) else ""
+    shape = ", ".join(map(str, value["shape"]))
+    return f"{name}: {value['dtype']} [{shape}], real = (q - {value['zero_point']}) * {value['scale']:.9g}"
 
 
 # -- model.h ------------------------------------------------------------------------------------------------------
@@ -91,20 +92,20 @@ BORDER = """
 """
 
 
-def header(model: Interface, plan: Plan) -> str:
-    """model.h."""
+def header(model: Interface, plan: Plan, description: Mapping[str, Any]) -> str:
+    """model.h. `description`: the content of bundle.json."""
     tensors = model.core.tensors
     inputs = [
-        f"/* Input {_describe(tensors[name])} */\n"
-        f"#define PRUNUS_MODEL_INPUT_{name}_BYTES {tensors[name].size}\n"
-        f"{c_type(tensors[name])} *prunus_model_input_{name}(void);\n"
-        for name in model.core.inputs
+        f"/* {value['symbol']}{_describe(value)} */\n"
+        f"#define PRUNUS_MODEL_{symbol.upper()}_BYTES {tensors[name].size}\n"
+        f"{c_type(tensors[name])} *prunus_model_{symbol}(void);\n"
+        for (symbol, name), value in zip(model.inputs(), description["inputs"], strict=True)
     ]
     outputs = [
-        f"/* Output {_describe(tensors[name])} */\n"
-        f"#define PRUNUS_MODEL_OUTPUT_{name}_BYTES {tensors[name].size}\n"
-        f"const {c_type(tensors[name])} *prunus_model_output_{name}(void);\n"
-        for name in model.core.outputs
+        f"/* {value['symbol']}{_describe(value)} */\n"
+        f"#define PRUNUS_MODEL_{symbol.upper()}_BYTES {tensors[name].size}\n"
+        f"const {c_type(tensors[name])} *prunus_model_{symbol}(void);\n"
+        for (symbol, name), value in zip(model.outputs(), description["outputs"], strict=True)
     ]
     border = [f"{signature};\n" for signature in _border_signatures(model).values()]
     return HEADER.format(
@@ -116,43 +117,35 @@ def header(model: Interface, plan: Plan) -> str:
 
 
 def _border_signatures(model: Interface) -> dict[str, str]:
-    """Function name -> its signature, for inputs that are quantized and outputs that are dequantized."""
+    """Input that is quantized or output that is dequantized -> the signature of the function that does it."""
     found = {}
-    for name in model.quantize:
-        c = c_type(model.core.tensors[name])
-        function = f"prunus_model_quantize_{name}"
-        found[function] = f"prunus_status {function}(const float *x, size_t count, {c} *y)"
-    for name in model.dequantize:
-        c = c_type(model.core.tensors[name])
-        function = f"prunus_model_dequantize_{name}"
-        found[function] = f"prunus_status {function}(const {c} *x, size_t count, float *y)"
+    for symbol, name in model.inputs():
+        if name in model.quantize:
+            y = f"{c_type(model.core.tensors[name])} *y"
+            found[symbol] = f"prunus_status prunus_model_quantize_{symbol}(const float *x, size_t count, {y})"
+    for symbol, name in model.outputs():
+        if name in model.dequantize:
+            x = f"const {c_type(model.core.tensors[name])} *x"
+            found[symbol] = f"prunus_status prunus_model_dequantize_{symbol}({x}, size_t count, float *y)"
     return found
 
 
 def border_source(model: Interface) -> str:
     """model_float.c."""
-    signatures = _border_signatures(model)
     text = ['/* Quantization of float inputs, dequantization of outputs. Generated. */\n#include "model.h"\n']
-    for name, quantize in model.quantize.items():
-        quant = model.core.quant(name)
-        end = braces(
-            type=braces(dtype=DTYPES[quant.dtype], zero_point=quantize.zero_point),
-            qmin=quant.qmin,
-            qmax=quant.qmax,
-        )
-        text.append(
-            f"\n{signatures[f'prunus_model_quantize_{name}']} {{\n"
-            f"  static const prunus_epilogue end = {end};\n"
-            f"  return prunus_quantize(count, {literal(quantize.scale)}, &end, x, y);\n}}\n"
-        )
-    for name in model.dequantize:
-        quant = model.core.quant(name)
-        text.append(
-            f"\n{signatures[f'prunus_model_dequantize_{name}']} {{\n"
-            f"  static const prunus_type type = "
-            f"{braces(dtype=DTYPES[quant.dtype], zero_point=quant.zero_point)};\n"
-            f"  return prunus_dequantize(count, {literal(quant.scale)}, &type, x, y);\n}}\n"
-        )
+    values = dict(model.values())
+    for symbol, signature in _border_signatures(model).items():
+        name = values[symbol]
+        quant, quantize = model.core.quant(name), model.quantize.get(name)
+        quant_type = braces(dtype=DTYPES[quant.dtype], zero_point=quant.zero_point)
+        if quantize is not None:
+            end = braces(type=quant_type, qmin=quant.qmin, qmax=quant.qmax)
+            constants = f"static const prunus_epilogue end = {end};"
+            call = f"prunus_quantize(count, {literal(quantize.scale)}, &end, x, y)"
+        else:
+            constants = f"static const prunus_type type = {quant_type};"
+            call = f"prunus_dequantize(count, {literal(quant.scale)}, &type, x, y)"
+        text.append(f"\n{signature} {{\n  {constants}\n  return {call};\n}}\n")
     return "".join(text)
 
 
@@ -207,12 +200,11 @@ def _call(call: Call, plan: Plan) -> str:
 
 def _places(model: Interface, plan: Plan) -> str:
     lines = []
-    for kind, const, names in (("input", "", model.core.inputs), ("output", "const ", model.core.outputs)):
-        for name in names:
+    for const, values in (("", model.inputs()), ("const ", model.outputs())):
+        for symbol, name in values:
             c = f"{const}{c_type(model.core.tensors[name])} *"
             cast = "" if c.endswith("uint8_t *") else f"({c})"
-            value = f"{cast}&arena[{plan.offsets[name]}]"
-            lines.append(f"{c}prunus_model_{kind}_{name}(void) {{ return {value}; }}\n")
+            lines.append(f"{c}prunus_model_{symbol}(void) {{ return {cast}&arena[{plan.offsets[name]}]; }}\n")
     return "".join(lines)
 
 
@@ -234,16 +226,14 @@ def vectors_source(model: Interface, values: Mapping[str, Array]) -> str:
     text = ["/* Test vectors: inputs and the outputs of the integer reference. Generated, for main.c alone. */\n"]
     text.append(f'#include "model.h"\n\nenum {{ VECTORS = {count} }};\n\n')
     loads, checks = [], []
-    for kind, names in (("input", model.core.inputs), ("output", model.core.outputs)):
-        for name in names:
-            tensor = model.core.tensors[name]
-            text.append(constant(f"vectors_{kind}_{name}", values[name]))
-            place = f"vectors_{kind}_{name}[index * {tensor.size} + i]"
-            loop = f"  for (int i = 0; i < {tensor.size}; ++i) "
-            if kind == "input":
-                loads.append(f"{loop}prunus_model_input_{name}()[i] = {place};\n")
-            else:
-                checks.append(f"{loop}wrong += prunus_model_output_{name}()[i] != {place};\n")
+    for symbol, name in model.values():
+        size = model.core.tensors[name].size
+        text.append(constant(f"vectors_{symbol}", values[name]))
+        loop, place = f"  for (int i = 0; i < {size}; ++i) ", f"vectors_{symbol}[index * {size} + i]"
+        if symbol.startswith("input"):
+            loads.append(f"{loop}prunus_model_{symbol}()[i] = {place};\n")
+        else:
+            checks.append(f"{loop}wrong += prunus_model_{symbol}()[i] != {place};\n")
     text.append(f"\nstatic void vectors_load(int index) {{\n{''.join(loads)}}}\n")
     text.append(f"\nstatic int vectors_wrong(int index) {{\n  int wrong = 0;\n{''.join(checks)}  return wrong;\n}}\n")
     return "".join(text)

@@ -31,5 +31,5 @@ prunus_status prunus_model_run(void) {
   return status;
 }
 
-uint8_t *prunus_model_input_t0001(void) { return &arena[6]; }
-const uint8_t *prunus_model_output_t0003(void) { return &arena[6]; }
+uint8_t *prunus_model_input_0(void) { return &arena[6]; }
+const uint8_t *prunus_model_output_0(void) { return &arena[6]; }

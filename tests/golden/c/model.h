@@ -14,20 +14,20 @@ extern "C" {
 
 #define PRUNUS_ARENA_BYTES 10
 
-/* Input t0001: uint8 [4], real = (q - 163) * 0.0138148684 */
-#define PRUNUS_MODEL_INPUT_t0001_BYTES 4
-uint8_t *prunus_model_input_t0001(void);
+/* input_0 t0000: uint8 [4], real = (q - 163) * 0.0138148684 */
+#define PRUNUS_MODEL_INPUT_0_BYTES 4
+uint8_t *prunus_model_input_0(void);
 
-/* Output t0003: uint8 [3], real = (q - 88) * 0.00616976526 */
-#define PRUNUS_MODEL_OUTPUT_t0003_BYTES 3
-const uint8_t *prunus_model_output_t0003(void);
+/* output_0 t0005: uint8 [3], real = (q - 88) * 0.00616976526 */
+#define PRUNUS_MODEL_OUTPUT_0_BYTES 3
+const uint8_t *prunus_model_output_0(void);
 
 /* PRUNUS_OK, always, unless this file and the kernels do not belong together. */
 prunus_status prunus_model_run(void);
 
 /* model_float.c: y[i] is the integer of x[i], and back. A float unit helps, but is not needed. */
-prunus_status prunus_model_quantize_t0001(const float *x, size_t count, uint8_t *y);
-prunus_status prunus_model_dequantize_t0003(const uint8_t *x, size_t count, float *y);
+prunus_status prunus_model_quantize_input_0(const float *x, size_t count, uint8_t *y);
+prunus_status prunus_model_dequantize_output_0(const uint8_t *x, size_t count, float *y);
 
 #ifdef PRUNUS_MODEL_TRACE
 /* For verification, yours to define: is shown every result of an operator, in order. */

@@ -21,8 +21,8 @@ from prunus.compiler.model.load import load
 from prunus.compiler.passes.base import Context
 from prunus.compiler.pipeline import Pipeline
 from prunus.targets.c import CTarget, toolchain
-from prunus.targets.c.bundle import program
 from prunus.targets.c.execute import build, measure_memory, run_bundle
+from prunus.targets.c.program import program
 from prunus.targets.c.toolchain import toolchain_of
 from prunus.tests.targets.c.conftest import CORES, EACH_TIER, Built, device_of, differing, lowered, need, need_board
 from prunus.tests.targets.tvm import unions

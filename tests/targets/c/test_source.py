@@ -13,16 +13,18 @@ from prunus.compiler.errors import InvalidModelError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
 from prunus.targets.c import CTarget
-from prunus.targets.c.bundle import program
+from prunus.targets.c.documents import describe
+from prunus.targets.c.program import program
 from prunus.targets.c.source import border_source, constant, header, model_source, vectors_source, weights_source
 from prunus.targets.c.toolchain import toolchain_of
 from prunus.tests.targets.c.conftest import device_of, differing, lowered, need
 
 
 def _texts(graph: ir.Graph) -> dict[str, str]:
-    made = program(graph, toolchain_of(device_of("cortex-m4")))
+    tools = toolchain_of(device_of("cortex-m4"))
+    made = program(graph, tools)
     return {
-        "model.h": header(made.model, made.plan),
+        "model.h": header(made.model, made.plan, describe(graph, made, tools, {})),
         "model.c": model_source(made.model, made.plan, made.codes),
         "model_weights.h": weights_source(made.codes),
         "model_float.c": border_source(made.model),
