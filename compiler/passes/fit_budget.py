@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 CONTRACT_TRIALS = 2  # between the last network that kept the accuracy and the first that did not
+FINISHED = 4  # proposals that are finished for one answer
 SETTLINGS = 3  # networks that are finished to see what they really cost
 _CLOSE = 0.97  # of a limit: nothing to gain by coming closer
 _SLACK = 1e-9  # relative, of rounding in costs
@@ -279,11 +280,16 @@ class _Task:
         options, progress = self.context.options, self.context.progress
         if not options.reconstruct:
             return proposals[0]
-        finish = self._quantized if any(each.choice.bits for each in proposals) else None
+        finish = self._roughly_quantized if any(each.choice.bits for each in proposals) else None
         return winner(
-            self.model, self.channels, scores, proposals, fitter.loss,
+            self.model, self.channels, scores, proposals[:FINISHED], fitter.loss,
             finish=finish, seed=options.seed, progress=progress,
         )  # fmt: skip
+
+    def _roughly_quantized(self, network: Model, choice: Choice) -> Model:
+        """With the widest ranges of activations, which take no time to find: they decide nothing between networks."""
+        options = replace(self.context.options, ranges="minmax")
+        return replace(self, context=replace(self.context, options=options))._quantized(network, choice)
 
     def _quantized(self, network: Model, choice: Choice) -> Model:
         return Quantize().run(want_bits(network, dict(choice.bits)), replace(self.context, progress=no_progress)).model

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +31,36 @@ def choose_options(losses: Sequence[Floats], costs: Sequence[Floats], room: Floa
     table, room = table[:, bounded], room[bounded]
     scale = np.maximum(np.abs(table).max(axis=0, initial=0), np.abs(room)) + np.finfo(np.float64).tiny
     unit = max(float(np.abs(flat).max(initial=0)), np.finfo(np.float64).tiny)
-    found = milp(
-        flat / unit,
-        integrality=np.ones(len(flat)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint((table / scale).T, -np.inf, room / scale),
-        ],
-        options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 1e-6, "presolve": False},
-    )
+    with _standard_output_kept():
+        found = milp(
+            flat / unit,
+            integrality=np.ones(len(flat)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(one_each, 1, 1),
+                LinearConstraint((table / scale).T, -np.inf, room / scale),
+            ],
+            options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 1e-6, "presolve": False},
+        )
     if found.x is None:
         return None
     starts = np.cumsum([0, *counts[:-1]])
     return tuple(int(np.argmax(found.x[start : start + count])) for start, count in zip(starts, counts, strict=True))
+
+
+@contextmanager
+def _standard_output_kept() -> Iterator[None]:
+    """What native code prints goes to standard error: HiGHS 1.12 prints a stray line (its issue 2783) that no option
+    silences, where a program may expect JSON."""
+    flush = ctypes.CDLL(None).fflush if os.name == "posix" else lambda _stream: 0
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    flush(None)
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -71,6 +71,7 @@ class WidthModel:
         self._sizes = [self._layer_sizes(nodes[layer.origin], channels, counts) for layer in self.base.layers]
         whole = self._dims.sizes(full_widths(channels))
         self._at_full = [_Numbers.of(sizes, whole) for sizes in self._sizes]
+        self._layers: dict[tuple[int, _Numbers, int | None], Layer] = {}
         self._transposed = [attribute(nodes[layer.origin], "transB", 0) == 1 for layer in self.base.layers]
 
     @property
@@ -81,15 +82,20 @@ class WidthModel:
     def workload(self, widths: Widths, bits: Bits = ()) -> Workload:
         """What `workload` would read from the cut and quantized network."""
         found, narrow = self._dims.sizes(widths), dict(bits)
-        layers = []
-        for layer, sizes, before, flip in zip(
-            self.base.layers, self._sizes, self._at_full, self._transposed, strict=True
-        ):
-            now = _Numbers.of(sizes, found)
-            if layer.origin in narrow:
-                layer = self._narrowed.at(layer, narrow[layer.origin])
-            layers.append(layer if now == before else _resized(layer, before, now, flip))
-        return replace(self.base, layers=tuple(layers))
+        layers = tuple(
+            self._layer(index, _Numbers.of(sizes, found), narrow.get(layer.origin))
+            for index, (layer, sizes) in enumerate(zip(self.base.layers, self._sizes, strict=True))
+        )
+        return replace(self.base, layers=layers)
+
+    def _layer(self, index: int, now: _Numbers, bits: int | None) -> Layer:
+        """The record of one layer under these sizes, made once; `bits` where its weights' differ from the device's."""
+        if (index, now, bits) not in self._layers:
+            layer, before = self.base.layers[index], self._at_full[index]
+            layer = layer if bits is None else self._narrowed.at(layer, bits)
+            layer = layer if now == before else _resized(layer, before, now, self._transposed[index])
+            self._layers[index, now, bits] = layer
+        return self._layers[index, now, bits]
 
     def _layer_sizes(self, node: ir.Node, channels: Channels, counts: Mapping[str, CountPatch]) -> _Sizes:
         dims = self._dims

@@ -11,6 +11,7 @@ from pruning_nets import net
 
 from prunus.compiler.analysis.channels.shapes import with_shapes
 from prunus.compiler.data import Data
+from prunus.compiler.integer.graph import Graph, Linear
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import Layer, Workload
 from prunus.compiler.quantity import Estimate, Quantity
@@ -19,15 +20,19 @@ from prunus.compiler.target import Device, Formats
 
 @dataclass
 class SteppedTarget:
-    """Computes `tile` channels at a time, in and out, on `lanes` lanes (a setting); energy is that of the weights."""
+    """Computes `tile` channels at a time, in and out, on `lanes` lanes (a setting); energy is that of the weights.
+
+    With `narrow`, every bit of a weight costs logic, and weights may have so few bits.
+    """
 
     tile: int = 4
     lanes: tuple[int, ...] = ()
+    narrow: tuple[int, ...] = ()
     name: str = "stepped"
     asked: list[Workload] = field(default_factory=list)
 
     def formats(self, device: Device) -> Formats:
-        return Formats()
+        return Formats(narrow_weights=self.narrow)
 
     def settings(self, device: Device) -> Mapping[str, Sequence[int]]:
         return {"lanes": self.lanes} if self.lanes else {}
@@ -44,9 +49,14 @@ class SteppedTarget:
             {
                 "latency_s": Quantity.exact(seconds, "s", "modelled", "tiles"),
                 "energy_j": Quantity.exact(energy, "J", "modelled", "weights"),
-                "lut": Quantity.exact(100.0 * lanes + work.macs / 1e3, "LUT", "modelled", "lanes"),
+                "lut": Quantity.exact(100.0 * lanes + self._logic(work), "LUT", "modelled", "lanes"),
             }
         )
+
+    def _logic(self, work: Workload) -> float:
+        if self.narrow:
+            return sum(layer.weights * layer.weight_bits for layer in work.layers)
+        return work.macs / 1e3
 
     def _seconds(self, layer: Layer) -> float:
         if not layer.macs:
@@ -55,6 +65,17 @@ class SteppedTarget:
         return (
             1e-9 * rows * prod(ceil(size / self.tile) * self.tile for size in (layer.in_channels, layer.out_channels))
         )
+
+
+@dataclass
+class CountingTarget(SteppedTarget):
+    """Finished networks need more logic than `cost` says, by this factor; only counting tells."""
+
+    factor: float = 1.0
+
+    def count(self, graph: Graph, device: Device) -> Mapping[str, Quantity]:
+        bits = sum(op.weight.size * op.weight_bits for op in graph.ops if isinstance(op, Linear))
+        return {"lut": Quantity.exact(self.factor * (100.0 + bits), "LUT", "modelled", "counted")}
 
 
 DEVICE = Device("stepped-1", "cpu", "stepped", "A device whose costs step")
@@ -75,7 +96,7 @@ def half_redundant() -> Model:
             "w1": w1, "b1": b1, "w2": (16, 16, 3, 3), "b2": (16,), "w3": (16, 16, 3, 3), "b3": (16,),
             "w4": (16, 16, 3, 3), "b4": (16,), "wy": (5, 16), "by": (5,),
         },
-        x="float[N,3,6,6] x",
+        x="float[batch,3,6,6] x",
         )
     )  # fmt: skip
 

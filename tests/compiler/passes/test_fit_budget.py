@@ -122,6 +122,20 @@ def test_settings_of_the_device_are_part_of_the_answer() -> None:
     assert result.details["predicted"]["latency_s"] <= whole["latency_s"].value
 
 
+def test_the_users_metric_decides_what_a_drop_is() -> None:
+    """One that nothing changes lets everything go; top-1 of the same samples does not."""
+    model, data = half_redundant(), samples(64)
+    answers = next(iter(run_model(model, data.inputs).values())).argmax(axis=1)
+    labelled = Data(data.inputs, answers)
+
+    def same(_outputs: np.ndarray, _labels: np.ndarray) -> float:
+        return 0.5
+
+    context = Context(options=Options(max_drop=0.01), calibration=labelled, target=SteppedTarget(), device=DEVICE)
+    strict, free = (FitBudget().run(model, replace(context, metric=metric)) for metric in (None, same))
+    assert latency(free.model) < 0.5 * latency(strict.model)
+
+
 def test_a_network_without_free_channels_stays_and_says_so() -> None:
     model = with_shapes(net("y = Gemm<transB = 1>(x, w, b)", {"w": (5, 8), "b": (5,)}, x="float[N,8] x"))
     data = Data({"x": np.random.default_rng(0).standard_normal((32, 8), dtype=np.float32)})
