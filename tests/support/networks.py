@@ -97,11 +97,12 @@ def compress(
     samples: np.ndarray | Mapping[str, np.ndarray],
     density: float = 1.0,
     formats: Formats | None = None,
+    pattern: str = BLOCK,
 ) -> Compressed:
-    """Zeroes blocks of 16x4 weights by magnitude down to `density`, balanced over groups of outputs, then quantizes."""
+    """Zeroes weights by magnitude down to `density`, in balanced blocks of 16x4 or another pattern, then quantizes."""
     formats = formats or Formats()
     inputs = samples if isinstance(samples, Mapping) else {str(model.graph.inputs[0].name): samples}
-    options = Options(weight_sparsity=1 - density, pattern=BLOCK, ranges="minmax")
+    options = Options(weight_sparsity=1 - density, pattern=pattern, ranges="minmax")
     float_model = model
     for each in PASSES:
         if each.name not in SKIPPED:

@@ -49,7 +49,7 @@ def main() -> int:
     call, device = load()
     pairs = zip(call(*inputs), expected, strict=True)
     error = max(float(np.abs(y - want).max() / max(np.abs(want).max(), 1e-30)) for y, want in pairs)
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < RUNS and sum(seconds) < BUDGET_S:
         start = time.perf_counter()
         call(*inputs)
