@@ -46,7 +46,8 @@ class Request:
     """What the user asked for. `budget` maps keys of `quantity.UNITS` to upper bounds in those units, or to shares
     of what the unpruned network costs.
 
-    `training` are the samples to fine-tune on, where `options.training` is set; otherwise those for calibration. A
+    `training` are the samples to fine-tune on, where `options.training` is set; otherwise those for calibration.
+    `transfer` are further ones, which the unpruned model alone answers. A
     `metric` by name (`package.module:function`) runs in a process of its own for at most `metric_timeout_s` a time; a
     function runs here, as long as it takes.
     """
@@ -57,6 +58,7 @@ class Request:
     data: Source = None
     calibration: Source = None
     training: Source = None
+    transfer: Source = None
     options: Options = field(default_factory=Options)
     budget: Budget = field(default_factory=dict)
     metric: Metric | str | None = None
@@ -94,7 +96,15 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     if isinstance(metric, str):
         metric = IsolatedMetric(metric, request.metric_timeout_s)
     model = load(request.model, limits=request.limits, shapes=request.shapes)
-    samples = choose_samples(model, request.data, request.calibration, request.training, options.coreset, options.seed)
+    samples = choose_samples(
+        model,
+        request.data,
+        request.calibration,
+        request.training,
+        options.coreset,
+        options.seed,
+        request.transfer,
+    )
     original = observe(model, samples.scoring, metric)
     formats = target.formats(device)
     asked = asked_formats(formats, options) if options.quantize else formats
@@ -109,6 +119,7 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
         options=options,
         calibration=samples.calibration,
         training=samples.training,
+        transfer=samples.transfer,
         metric=metric,
         target=target,
         device=device,

@@ -20,15 +20,22 @@ Source = Path | Data | Callable[[], Mapping[str, Array]] | None
 @dataclass(frozen=True)
 class Samples:
     """`calibration` is what the passes see; `scoring` what nothing sees but the verdict; `training`, where given, what
-    fine-tuning learns from in place of the calibration samples."""
+    fine-tuning learns from in place of the calibration samples, and `transfer` what it learns from besides."""
 
     calibration: Data
     scoring: Data
     training: Data | None = None
+    transfer: Data | None = None
 
 
 def choose_samples(
-    model: Model, data: Source, calibration: Source, training: Source, coreset: str | None = None, seed: int = 0
+    model: Model,
+    data: Source,
+    calibration: Source,
+    training: Source,
+    coreset: str | None = None,
+    seed: int = 0,
+    transfer: Source = None,
 ) -> Samples:
     """Reads the sources. One data set is split by the seed, at most half of it and 256 samples for calibration; where a
     coreset is asked for, half of it to choose from. Samples to learn from are reduced to a coreset, too.
@@ -55,6 +62,7 @@ def choose_samples(
         reduced(calibrating, model, coreset, seed),
         scoring if scoring is not None else calibrating,
         None if learning is None else reduced(learning, model, coreset, seed),
+        read(model, transfer),
     )
 
 

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +48,8 @@ WAYS: Mapping[str, tuple[str, str]] = {
     "obs": ("obs", "global"),
     "searched": ("obs", "searched"),
 }
+WINDOWS = 4  # of each picture of --transfer
+PICTURES = {"resnet8": 1.0, "mobilenet_v1": 1 / 255}  # networks that see colour pictures, and what they make of a byte
 MORE = {"ds_cnn": 300}  # samples that calibrate here, beyond those of data_splits.toml, and are not scored
 TITLES = {
     "digits": "Digits CNN",
@@ -57,15 +61,16 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is distilled: passes over its few samples, and how these are varied."""
+    """How a network is distilled: passes over its samples (and those of --transfer), and how these are varied."""
 
     epochs: int
     augment: tuple[str, ...]
+    learning_rate: float = 3e-3
 
 
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
-    "resnet8": Recipe(60, ("flip", "shift")),
+    "resnet8": Recipe(100, ("flip", "shift"), learning_rate=5e-3),
     "ds_cnn": Recipe(60, ("shift", "mixup")),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
@@ -133,7 +138,35 @@ def prune(net: Network, way: str, ratio: float, seed: int) -> tuple[Model, Selec
     return fitted.model, chosen
 
 
-def distil(net: Network, pruned: Model, chosen: Selection, seed: int, epochs: int | None) -> Model:
+def windows(archive: Path, net: Network, seed: int = 0) -> Data:
+    """Random windows of natural pictures (a .zip of .jpg), scaled to what the network takes.
+
+    Szegedy et al., 2015: each is a quarter to all of the picture, up to 4:3 either way, half of them mirrored.
+    """
+    from PIL import Image  # comes with matplotlib
+
+    rng = np.random.default_rng(seed)
+    (key,), side = net.calibration.inputs, next(iter(net.calibration.inputs.values())).shape[1]
+    found = []
+    with zipfile.ZipFile(archive) as pictures:
+        for name in sorted(each for each in pictures.namelist() if each.endswith(".jpg")):
+            picture = Image.open(pictures.open(name)).convert("RGB")
+            for _ in range(WINDOWS):
+                area, stretch = rng.uniform(0.25, 1), math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)
+                size = [
+                    min(1, math.sqrt(area) * way) * old
+                    for way, old in zip((stretch, 1 / stretch), picture.size, strict=True)
+                ]
+                left, top = (rng.uniform(0, old - new) for old, new in zip(picture.size, size, strict=True))
+                box = (left, top, left + size[0], top + size[1])
+                window = np.asarray(picture.resize((side, side), Image.Resampling.BOX, box), np.float32)
+                found.append(window[:, ::-1] if rng.random() < 0.5 else window)
+    return Data({key: np.stack(found) * np.float32(PICTURES[net.name])}, source=archive.name)
+
+
+def distil(
+    net: Network, pruned: Model, chosen: Selection, seed: int, epochs: int | None, transfer: Data | None
+) -> Model:
     """Trains on the unpruned network's answers, and on what is left of its block outputs."""
     from prunus.compiler.training import Tuning, fine_tune
     from prunus.compiler.training.kept import kept_features
@@ -143,23 +176,30 @@ def distil(net: Network, pruned: Model, chosen: Selection, seed: int, epochs: in
     tuning = Tuning(
         epochs=epochs or recipe.epochs,
         batch=min(64, len(net.calibration) // 4),
-        learning_rate=3e-3,
+        learning_rate=recipe.learning_rate,
         loss="cross_entropy",
         temperature=4.0,
         augment=recipe.augment,
         seed=seed,
     )
-    return fine_tune(pruned, net.calibration, tuning, teacher=teacher, features=features).model
+    return fine_tune(pruned, net.calibration, tuning, teacher=teacher, features=features, transfer=transfer).model
 
 
-def measure(net: Network, ratio: float, seed: int, ways: Iterable[str], epochs: int | None = None) -> Iterable[Run]:
+def measure(
+    net: Network,
+    ratio: float,
+    seed: int,
+    ways: Iterable[str],
+    epochs: int | None = None,
+    transfer: Data | None = None,
+) -> Iterable[Run]:
     """The runs of one seed; `distilled` goes on from `obs`."""
     unpruned = net.score(net.model)
     for way in ways:
         started = time.process_time()
         model, chosen = prune(net, "obs" if way == "distilled" else way, ratio, seed)
         if way == "distilled":
-            model = distil(net, model, chosen, seed, epochs)
+            model = distil(net, model, chosen, seed, epochs, transfer)
         seconds = time.process_time() - started
         reached = chosen.macs_before / chosen.macs_after
         yield Run(net.name, way, ratio, seed, round(reached, 4), net.score(model), unpruned, round(seconds, 1))
@@ -242,6 +282,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--distil", action="store_true")
+    parser.add_argument("--transfer", type=Path, help="natural pictures to distil on, too: a .zip of .jpg files")
     parser.add_argument("--epochs", type=int, help="of distillation, in place of each network's own number")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -251,12 +292,13 @@ def main(arguments: list[str] | None = None) -> None:
     ways = [*([] if asked.distil else asked.ways), *(["distilled"] if asked.distil else [])]
     for name in asked.networks or (TITLES if asked.models else ["digits"]):
         net = network(name, asked.models)
+        transfer = windows(asked.transfer, net) if asked.transfer and name in PICTURES else None
         dead[name] = round(net.dead, 4)
         for seed in range(asked.seeds):
             for ratio in asked.ratios:
                 done = {(run.network, run.way, run.wanted, run.seed) for run in runs}
                 todo = [way for way in ways if (name, way, ratio, seed) not in done]
-                for run in measure(net, ratio, seed, todo, asked.epochs):
+                for run in measure(net, ratio, seed, todo, asked.epochs, transfer):
                     runs.append(run)
                     write(path, runs, dead)
                     print(run, flush=True)

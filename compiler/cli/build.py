@@ -68,6 +68,7 @@ def _request(settings: Settings) -> Request:
         data=job.data or opt.load_function("data-from", job.data_from),
         calibration=job.calibration,
         training=job.training_data,
+        transfer=job.transfer,
         options=settings.options,
         budget=opt.parse_budget(score.budget),
         metric=score.metric,
@@ -82,7 +83,7 @@ def _request(settings: Settings) -> Request:
 
 
 @takes(
-    *("model", "data", "coreset", "training_data", "shape", "seed", "checkpoint_dir"),
+    *("model", "data", "coreset", "training_data", "transfer", "shape", "seed", "checkpoint_dir"),
     *(Pruning, Contract, "metric", "metric_timeout", Tuning),
     epochs=_FINE_TUNING,
 )
@@ -102,7 +103,7 @@ def prune(
 
 
 @takes(
-    *("model", "target", "data", "coreset", "training_data", "shape", "seed", "checkpoint_dir"),
+    *("model", "target", "data", "coreset", "training_data", "transfer", "shape", "seed", "checkpoint_dir"),
     *(Quantization, "batch", "learning_rate", "device", "threads"),
     target="Quantize the way this device wants it.",
 )
@@ -144,6 +145,7 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
             options=options,
             calibration=_samples(loaded, settings) if job.data else None,
             training=read(loaded, job.training_data),
+            transfer=read(loaded, job.transfer),
             metric=metric,
             progress=progress,
         )

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 
 
 @takes(
-    *("model", "data", "coreset", Tuning, "sparsity", "criterion", "scope", "weight_sparsity", "pattern", "schedule"),
+    *(
+        "model",
+        "data",
+        "coreset",
+        "transfer",
+        Tuning,
+        "sparsity",
+        "criterion",
+        "scope",
+        "weight_sparsity",
+        "pattern",
+        "schedule",
+    ),
     *("rounds", "rewind", "shape", "seed"),
     data="Samples to learn from: .npz with x (and y), or a folder.",
     schedule="How channels or weights are pruned meanwhile: gradual (default), surgery or lottery.",
@@ -77,6 +89,7 @@ def train(
     guide, start = (None if path is None else load(path, shapes=shapes) for path in (teacher, initial))
     with show.progress_bar(not json) as progress:
         data = reduced(load_data(settings.need("data"), loaded), loaded, options.coreset, options.seed, progress)
+        more = None if settings.job.transfer is None else load_data(settings.job.transfer, loaded)
         student = loaded if outputs is None else with_new_head(loaded, outputs, options.seed)
         pairs = _features(feature or (), student, guide)
         tuned = _learn(
@@ -86,6 +99,7 @@ def train(
             initial=start,
             teacher=guide,
             features=pairs,
+            transfer=more,
             freeze=frozen,
             checkpoint=checkpoint,
             progress=progress,

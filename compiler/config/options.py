@@ -45,6 +45,10 @@ class Job:
     training_data: Annotated[
         Path | None, Setting("Samples to learn from; without it those for calibration.", example="unlabelled.npz")
     ] = None
+    transfer: Annotated[
+        Path | None,
+        Setting("More samples to learn from, which the teacher alone answers.", example="more.npz"),
+    ] = None
     data_from: Annotated[
         str | None, Setting("Your own source of samples, package.module:function.", example="mine:samples")
     ] = None

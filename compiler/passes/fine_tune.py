@@ -15,7 +15,8 @@ from .prune_weights import choose_pattern
 
 
 class FineTune:
-    """Trains for `options.training.epochs` on `context.training`, or on the calibration data. Off without epochs.
+    """Trains for `options.training.epochs` on `context.training`, or on the calibration data, and on
+    `context.transfer` besides. Off without epochs.
 
     The model as it was before the first pass teaches, so that samples need no labels; with labels, these have the rest
     of `options.training.distillation`. Zeros that pruning made stay. Under `options.checkpoint_dir` the state is kept
@@ -54,10 +55,11 @@ def learn(
         tuning,
         plan,
         teacher=context.original,
+        transfer=context.transfer,
         checkpoint=checkpoint_of(context, stage),
         progress=context.progress,
     )
-    notes = [tuned_note(tuned, len(data))]
+    notes = [tuned_note(tuned, len(data) + (0 if context.transfer is None else len(context.transfer)))]
     if plan is not None:
         notes.append(pruned_note(tuned, plan))
     return PassResult(tuned.model, True, tuple(notes))

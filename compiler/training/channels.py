@@ -59,6 +59,7 @@ def prune_channels_gradually(
     *,
     teacher: Model | None = None,
     features: Mapping[str, str] | None = None,
+    transfer: Data | None = None,
     structure: ChannelStructure | None = None,
     freeze: Collection[str] = (),
     checkpoint: Path | None = None,
@@ -70,6 +71,7 @@ def prune_channels_gradually(
         data: samples to score, to refit and to train on; labels are used where there are any.
         teacher: whose answers to learn from; the model itself unless another is given.
         features: values of the model -> values of the teacher that they should resemble.
+        transfer: more samples to train on, which the teacher alone answers.
         structure: how many channels a group may be left with.
         checkpoint: one file for each stage is kept beside this name, from which an interrupted run goes on.
 
@@ -99,6 +101,7 @@ def prune_channels_gradually(
             replace(tuning, epochs=epochs),
             teacher=teacher or model,
             features=features,
+            transfer=transfer,
             freeze=freeze,
             checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.stage-{number}"),
             progress=_part(progress, number, lengths),

@@ -59,6 +59,7 @@ def find_ticket(
     initial: Model | None = None,
     teacher: Model | None = None,
     features: Mapping[str, str] | None = None,
+    transfer: Data | None = None,
     freeze: Collection[str] = (),
     checkpoint: Path | None = None,
     progress: Progress = no_progress,
@@ -87,8 +88,8 @@ def find_ticket(
     start = masked(start, zero_masks(model, names))  # what pruning had zeroed before
     dense = 0 if initial is not None else tuning.epochs
     train = _Trainings(
-        data, tuning, {"teacher": teacher, "features": features, "freeze": freeze}, checkpoint, progress,
-        plan.rewind + dense + plan.rounds * tuning.epochs,
+        data, tuning, {"teacher": teacher, "features": features, "transfer": transfer, "freeze": freeze}, checkpoint,
+        progress, plan.rewind + dense + plan.rounds * tuning.epochs,
     )  # fmt: skip
     early = train(start, "early", 0, plan.rewind).model if plan.rewind else start
     trained = model if initial is not None else train(start, "dense", plan.rewind).model

@@ -30,14 +30,18 @@ Array = npt.NDArray[Any]
 class Objective:
     """The loss of a batch. `fetch` names the values of the student that it looks at.
 
+    The labels of the first `labelled` samples count (all by default); those behind them have the teacher alone.
+
     Raises:
         UsageError: neither labels nor a teacher (`labels-needed`), labels or a teacher that do not fit the output
             (`bad-labels`, `teacher-mismatch`).
     """
 
-    def __init__(self, student: Model, data: Data, teacher: Teacher | None, tuning: Tuning) -> None:
+    def __init__(
+        self, student: Model, data: Data, teacher: Teacher | None, tuning: Tuning, labelled: int | None = None
+    ) -> None:
         self.tuning, self.teacher = tuning, teacher
-        self.labels = data.labels
+        self.labels, self.labelled = data.labels, len(data) if labelled is None else labelled
         if teacher is None and self.labels is None:
             raise UsageError(
                 "There is nothing to learn from: the data has no labels, and there is no teacher.",
@@ -68,12 +72,17 @@ class Objective:
         return loss
 
     def _label_loss(self, output: Tensor, labels: Array, batch: Batch) -> Tensor:
-        """Mixed samples have the mean of both labels' losses, which are linear in the label."""
+        """The mean over what is labelled; mixed samples have both labels' losses, which are linear in the label."""
         if batch.partner is None or batch.share is None:
-            return self._losses(output, labels[batch.index]).mean()
-        share = torch.from_numpy(batch.share).to(output.device)
-        own, other = (self._losses(output, labels[index]) for index in (batch.index, batch.partner))
-        return (share * own + (1 - share) * other).mean()
+            parts = [(batch.index, np.ones(len(batch.index), np.float32))]
+        else:
+            parts = [(batch.index, batch.share), (batch.partner, 1 - batch.share)]
+        total, weight = output.new_zeros(()), 0.0
+        for index, share in parts:
+            known = np.where(index < self.labelled, share, 0)
+            total = total + (_like(known, output) * self._losses(output, labels[index])).sum()
+            weight += float(known.sum())
+        return total / weight if weight else total
 
     def _losses(self, output: Tensor, labels: Array) -> Tensor:
         """[n]: one for each sample."""

@@ -39,6 +39,7 @@ def fine_tune(
     *,
     teacher: Model | None = None,
     features: Mapping[str, str] | None = None,
+    transfer: Data | None = None,
     freeze: Collection[str] = (),
     masks: Mapping[str, Any] | None = None,
     plan: Gradual | None = None,
@@ -55,6 +56,8 @@ def fine_tune(
         data: samples; labels where there are any.
         teacher: the model as it was before pruning, or any other that takes the same samples.
         features: values of the model -> values of the teacher (plain names) whose distance counts too.
+        transfer: more samples, of which the teacher alone speaks: their labels are not used. They may be of another
+            kind than `data`, as natural pictures are beside those of ten classes.
         freeze: weights or nodes that stay as they are; see `parameters.trainable`.
         masks: where weights may be nonzero, by plain name, beside the zeros that they have.
         plan: prunes weights while training, `Gradual` or `Surgery`.
@@ -67,7 +70,7 @@ def fine_tune(
             zeros (`nothing-to-prune`), or it cannot be carried out (`target-out-of-reach`, `schedule-too-short`).
         UnsupportedError: an operator has no gradient.
     """
-    run = _Run(model, data, tuning, teacher, features or {}, freeze, masks or {}, plan)
+    run = _Run(model, data, tuning, teacher, features or {}, transfer, freeze, masks or {}, plan)
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
@@ -91,11 +94,13 @@ class _Run:
         tuning: Tuning,
         teacher: Model | None,
         features: Mapping[str, str],
+        transfer: Data | None,
         freeze: Collection[str],
         masks: Mapping[str, Any],
         plan: Gradual | None,
     ) -> None:
-        data, self.batch = _batches(model, data, tuning)
+        labelled = len(data)
+        data, self.batch = _batches(model, _with_transfer(data, transfer, teacher), tuning)
         self.augment = Augmenter(model, data, tuning.augment, tuning.seed)
         self.data, self.tuning = data, tuning
         self.names = trainable(model, freeze)
@@ -114,7 +119,7 @@ class _Run:
             guide = Teacher(
                 model, teacher, data, heads, features, changing=bool(tuning.augment), threads=tuning.threads
             )
-        self.objective = Objective(model, data, guide, tuning)
+        self.objective = Objective(model, data, guide, tuning, labelled)
         self.weights = [self.graph.parameters[name] for name in self.names]
         scales = step_scales(model, self.names)
         groups = [
@@ -243,6 +248,40 @@ def _batches(model: Model, data: Data, tuning: Tuning) -> tuple[Data, int]:
             why=f"The model takes {batch} at a time; there are {len(data)}.",
         )
     return (data.first(len(data) // fixed * fixed) if fixed else data), batch
+
+
+def _with_transfer(data: Data, transfer: Data | None, teacher: Model | None) -> Data:
+    """The samples to show: `data`, then those of `transfer`, with zeros for labels that nothing looks at.
+
+    Raises:
+        UsageError: nobody tells what to answer to the further samples (`transfer-without-teacher`), or they are not of
+            the shape and type of the data (`transfer-mismatch`).
+    """
+    if transfer is None:
+        return data
+    if teacher is None:
+        raise UsageError(
+            "Samples to transfer on need a teacher.",
+            code="transfer-without-teacher",
+            where=transfer.source or None,
+            why="They have no labels that count; a teacher answers them.",
+            hint="Give the model as it was before pruning as the teacher, or leave these samples out.",
+        )
+    kinds = [{name: (x.shape[1:], x.dtype) for name, x in each.inputs.items()} for each in (data, transfer)]
+    if kinds[0] != kinds[1]:
+        shapes = [", ".join(f"{dtype}{list(shape)}" for shape, dtype in kind.values()) for kind in kinds]
+        raise UsageError(
+            "The samples to transfer on do not fit the data.",
+            code="transfer-mismatch",
+            where=transfer.source or None,
+            why=f"The data has {shapes[0]}, these are {shapes[1]}.",
+            hint="Bring them into the shape, the type and the range of the data.",
+        )
+    labels = data.labels
+    if labels is not None:
+        labels = np.concatenate([labels, np.zeros((len(transfer), *labels.shape[1:]), labels.dtype)])
+    joined = {name: np.concatenate([x, transfer.inputs[name]]) for name, x in data.inputs.items()}
+    return Data(joined, labels, data.source)
 
 
 def _device(asked: str) -> torch.device:

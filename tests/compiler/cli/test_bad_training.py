@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "teacher-of-another-task": (*TAUGHT, "--outputs", "3", "--data", "unlabelled.npz"),
     "teacher-without-the-feature": (*TAUGHT, "--feature", "logits=nothing"),
     "feature-without-a-teacher": (*TRAIN, "--feature", "logits=logits"),
+    "transfer-without-a-teacher": (*TRAIN, "--transfer", "unlabelled.npz"),
     # parts
     "no-head": (*TRAIN, "--outputs", "3", "bend.onnx"),
     "no-such-node": (*TRAIN, "--freeze-until", "nowhere"),

@@ -41,6 +41,22 @@ def test_it_distils_and_resumes(tmp_path: Path) -> None:
     assert out.read_bytes() == done
 
 
+def test_it_learns_from_further_samples(tmp_path: Path) -> None:
+    """Beside 16 samples of the task, three times as many steps in an epoch; the same from a configuration file."""
+    model, few, more = str(DIGITS / "cnn.onnx"), tmp_path / "few.npz", tmp_path / "more.npz"
+    with np.load(DIGITS / "calibration.npz") as digits:
+        np.savez(few, x=digits["x"][:16])
+        np.savez(more, x=digits["x"][16:48])
+    command = [model, "--data", str(few), "--teacher", model, "--epochs", "1", "--batch", "8"]
+    outs = [tmp_path / f"{name}.onnx" for name in ("alone", "both", "configured")]
+    train(*command, "--out", str(outs[0]))
+    train(*command, "--out", str(outs[1]), "--transfer", str(more))
+    (tmp_path / "prunus.toml").write_text(f'transfer = "{more}"\n')
+    train(*command, "--out", str(outs[2]), "--config", str(tmp_path / "prunus.toml"))
+    alone, both, configured = (out.read_bytes() for out in outs)
+    assert alone != both == configured
+
+
 @pytest.mark.parametrize(
     ("options", "share"),
     [
