@@ -47,9 +47,8 @@ class Request:
     of what the unpruned network costs.
 
     `training` are the samples to fine-tune on, where `options.training` is set; otherwise those for calibration.
-    `transfer` are further ones, which the unpruned model alone answers. A
-    `metric` by name (`package.module:function`) runs in a process of its own for at most `metric_timeout_s` a time; a
-    function runs here, as long as it takes.
+    `transfer` are further ones, which the unpruned model alone answers. A `metric` by name (`package.module:function`)
+    runs in a process of its own for at most `metric_timeout_s` a time; a function runs here, as long as it takes.
     """
 
     model: Path
@@ -96,15 +95,8 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     if isinstance(metric, str):
         metric = IsolatedMetric(metric, request.metric_timeout_s)
     model = load(request.model, limits=request.limits, shapes=request.shapes)
-    samples = choose_samples(
-        model,
-        request.data,
-        request.calibration,
-        request.training,
-        options.coreset,
-        options.seed,
-        request.transfer,
-    )
+    sources = request.data, request.calibration, request.training
+    samples = choose_samples(model, *sources, options.coreset, options.seed, transfer=request.transfer)
     original = observe(model, samples.scoring, metric)
     formats = target.formats(device)
     asked = asked_formats(formats, options) if options.quantize else formats

@@ -22,20 +22,8 @@ if TYPE_CHECKING:
 
 
 @takes(
-    *(
-        "model",
-        "data",
-        "coreset",
-        "transfer",
-        Tuning,
-        "sparsity",
-        "criterion",
-        "scope",
-        "weight_sparsity",
-        "pattern",
-        "schedule",
-    ),
-    *("rounds", "rewind", "shape", "seed"),
+    *("model", "data", "coreset", "transfer", Tuning, "sparsity", "criterion", "scope", "weight_sparsity", "pattern"),
+    *("schedule", "rounds", "rewind", "shape", "seed"),
     data="Samples to learn from: .npz with x (and y), or a folder.",
     schedule="How channels or weights are pruned meanwhile: gradual (default), surgery or lottery.",
 )
