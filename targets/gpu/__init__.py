@@ -95,8 +95,9 @@ class GpuTarget:
         (out / MODEL).write_bytes(proto.SerializeToString(deterministic=True))
         write_vectors(out / VECTORS, graph, networks.unquantized, settings.batch)
         progress(f"Compiling the float network for {settings.api} with TVM", 0.1)
-        source = build_library(networks.unquantized, settings, out / LIBRARY)
-        write_text(out / source_name(settings), source)
+        built = build_library(networks.unquantized, settings, out / LIBRARY)
+        write_text(out / source_name(settings), built.source)
+        found["plain_schedules"] = list(built.plain)
         missing = missing_device(settings.api)
         found["status"] = f"{EMITTED}: {missing}" if missing else "executed"
         description = write_bundle(out, graph, device.title, settings, found)

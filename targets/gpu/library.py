@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +23,15 @@ from ...compiler.target import Device
 from ..process import run
 from ..tvm.build import COMPILE_TIMEOUT_S, LINK_FLAGS
 from ..tvm.lazy import FAILURES, import_tvm
+from .schedules import scheduled
 
 FLOAT_TYPES = ("float32", "float16")
 SUFFIX = {"cuda": ".cu", "opencl": ".cl"}  # of the kernels' source
+# of one block of threads: what every device of the kind has
+LIMITS: Mapping[str, Mapping[str, int]] = {
+    "cuda": {"max_threads_per_block": 1024, "max_shared_memory_per_block": 49152, "thread_warp_size": 32},
+    "opencl": {"max_num_threads": 256},
+}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -109,23 +115,33 @@ def refuse_unsafe_names(proto: onnx.ModelProto) -> None:
         )
 
 
-def build_library(model: Model, settings: Settings, library: Path) -> str:
-    """Compiles the model into `library`; returns the source of its GPU kernels.
+@dataclass(frozen=True)
+class Built:
+    """The source of the GPU kernels, and the names of those that got a plainer schedule than intended."""
+
+    source: str
+    plain: tuple[str, ...]
+
+
+def build_library(model: Model, settings: Settings, library: Path) -> Built:
+    """Compiles the model into `library`.
 
     Raises UnsupportedError, InvalidModelError, and ToolError where TVM or the linker is missing or fails.
     """
     tvm = import_tvm()
     linker = _find_linker(settings)
     module = read_model(model, settings)
-    host = {"kind": "llvm", **({"mtriple": f"{settings.host}"} if settings.host else {})}
-    gpu = {"kind": settings.api, **({"arch": settings.arch} if settings.arch else {})}
+    host = {"kind": "llvm", **({"mtriple": settings.host} if settings.host else {})}
+    gpu = {"kind": settings.api, **LIMITS[settings.api], **({"arch": settings.arch} if settings.arch else {})}
     try:
         target = tvm.target.Target(gpu, host=tvm.target.Target(host))
+        module, plain = scheduled(module, target)
         executable = tvm.compile(module, target=target)
     except FAILURES as error:
         raise ToolError("TVM failed to compile the float network.", code="tvm-failed", why=str(error)[-500:]) from error
     _link(executable, linker, library)
-    return "\n".join(part.inspect_source() for part in _device_modules(executable.mod, settings.api))
+    source = "\n".join(part.inspect_source() for part in _device_modules(executable.mod, settings.api))
+    return Built(source, plain)
 
 
 def _find_linker(settings: Settings) -> str:

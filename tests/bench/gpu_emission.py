@@ -50,16 +50,18 @@ class Emission:
     library_bytes: int
     int8_bytes: int
     layers: dict[str, int]
+    plain_schedules: int
     nvcc: str
 
     def line(self) -> str:
         slow = " (slow)" if self.seconds > SLOW_S else ""
         sqnr = "no difference" if self.int8_sqnr_db is None else f"{self.int8_sqnr_db:.1f} dB"
         counts = ", ".join(f"{code} {count}" for code, count in sorted(self.layers.items()))
+        plain = f", plain schedules {self.plain_schedules}" if self.plain_schedules else ""
         return (
             f"{self.network:<13} {self.device:<16} {self.float_type} {self.seconds:7.1f} s{slow}; {self.status}; "
             f"int8 on the CPU: {100 * self.int8_equal:.2f} % equal, {sqnr}; "
-            f"library {self.library_bytes / 1e6:.1f} MB, int8 {self.int8_bytes / 1e6:.2f} MB; {counts}{self.nvcc}"
+            f"library {self.library_bytes / 1e6:.1f} MB, int8 {self.int8_bytes / 1e6:.2f} MB; {counts}{plain}{self.nvcc}"
         )
 
 
@@ -85,6 +87,7 @@ def emit(name: str, device: Device, options: argparse.Namespace) -> Emission:
             (out / "model_float.so").stat().st_size,
             (out / "model_int8.onnx").stat().st_size,
             dict(Counter(finding.reason_code for finding in target.check(net.graph, device))),
+            len(manifest["plain_schedules"]),
             _nvcc(out, manifest["arch"]) if options.nvcc and manifest["api"] == "cuda" else "",
         )
 

@@ -18,6 +18,7 @@ from prunus.compiler.model.load import load
 from prunus.compiler.target import Artifact
 from prunus.targets.gpu.bundle import LIBRARY, TVM_LOADER, VECTORS
 from prunus.targets.gpu.library import build_library, read_model, refuse_unsafe_names, settings_of
+from prunus.targets.gpu.schedules import _Guarded
 from prunus.tests.targets.gpu.conftest import DIGITS, Compressed, device_of
 
 pytestmark = pytest.mark.toolchain
@@ -25,7 +26,7 @@ tvm = pytest.importorskip("tvm", reason="the extra 'tvm' is not installed")
 
 
 def test_opencl_kernels(dense: Compressed, tmp_path: Path) -> None:
-    source = build_library(dense.networks.unquantized, settings_of(device_of("opencl")), tmp_path / LIBRARY)
+    source = build_library(dense.networks.unquantized, settings_of(device_of("opencl")), tmp_path / LIBRARY).source
     assert source.count("__kernel") > 5
     assert "__global__" not in source
     assert "half" not in source
@@ -34,7 +35,7 @@ def test_opencl_kernels(dense: Compressed, tmp_path: Path) -> None:
 
 def test_half_precision(dense: Compressed, tmp_path: Path) -> None:
     device = with_float_type(device_of("opencl"), "float16")
-    source = build_library(dense.networks.unquantized, settings_of(device), tmp_path / LIBRARY)
+    source = build_library(dense.networks.unquantized, settings_of(device), tmp_path / LIBRARY).source
     assert source.count("half") > 50
 
 
@@ -56,6 +57,7 @@ def on_cpu(compressed: Compressed, bundle: Artifact, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_network_computes_what_onnxruntime_does(dense: Compressed, bundle: Artifact, tmp_path: Path) -> None:
     folder = on_cpu(dense, bundle, tmp_path / "cpu")
     argv = [sys.executable, TVM_LOADER]
@@ -82,11 +84,22 @@ def test_hostile_names_never_reach_the_source(tmp_path: Path) -> None:
         node.input[:] = [hostile if name == old else name for name in node.input]
     onnx.save(proto, tmp_path / "hostile.onnx")
     model = load(tmp_path / "hostile.onnx")
-    source = build_library(model, settings_of(device_of("cuda")), tmp_path / LIBRARY)
+    source = build_library(model, settings_of(device_of("cuda")), tmp_path / LIBRARY).source
     assert "system" not in source
     assert b"system(" not in (tmp_path / LIBRARY).read_bytes()
     with pytest.raises(InvalidModelError, match="not a plain identifier"):
         refuse_unsafe_names(proto)
+
+
+def test_a_rule_that_fails_leaves_the_kernel_to_the_next() -> None:
+    class Failing:
+        def apply(self, function: object, target: object, tunable: bool) -> None:
+            raise AttributeError("no such extent")
+
+    function = tvm.tirx.PrimFunc([], tvm.tirx.Evaluate(0)).with_attr("global_symbol", "kernel")
+    guarded = _Guarded(Failing())
+    assert guarded.apply(function, None, False) is None
+    assert guarded.failed == ["kernel"]
 
 
 def test_a_missing_linker_names_its_package(dense: Compressed, tmp_path: Path) -> None:
