@@ -124,8 +124,12 @@ class HlsTarget:
         library = Path(self._scratch.name, digest.hexdigest()[:16], f"{top}.so")
         if not library.is_file():
             library.parent.mkdir(exist_ok=True)
-            csim.compile_project(project, library, self.compile_timeout_s)
+            self.compile_simulation(project, library)
         return library
+
+    def compile_simulation(self, project: Path, library: Path) -> None:
+        """Builds the C simulation of a project. Raises ToolError and LimitError."""
+        csim.compile_project(project, library, self.compile_timeout_s)
 
 
 def _refuse(lowered: Lowered) -> None:
