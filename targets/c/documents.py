@@ -13,7 +13,7 @@ from typing import Any
 from ...compiler.integer import graph as ir
 from ..bundle import element_type, is_identifier
 from .interface import Interface
-from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources
+from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources, size_flags
 from .toolchain import Toolchain
 
 SCHEMA = "prunus.c-bundle/2"
@@ -91,7 +91,7 @@ def documents(made: Program, toolchain: Toolchain, title: str, description: Mapp
         flags=flags,
         board_flags=toolchain.tick_flag if toolchain.embedded else "",
         model_sources=" ".join(sources),
-        keep=" ".join(keep_flags(made.model)),
+        keep=" ".join((*size_flags(toolchain), *keep_flags(made.model))),
         board=board_files(toolchain)[0],
         link=" ".join(link_flags(toolchain)),
         emulator=runner,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...compiler.errors import ToolError
 from ...compiler.integer import graph as ir
 from ..process import run
-from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources
+from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources, size_flags
 from .toolchain import WARNINGS, Toolchain, compile_c, execute
 
 Array = npt.NDArray[Any]
@@ -63,8 +63,8 @@ def measure_memory(bundle: Path, made: Program, toolchain: Toolchain) -> dict[st
 
 
 def _sections(folder: Path, made: Program, toolchain: Toolchain) -> dict[str, int]:
-    keep = (*keep_flags(made.model), "-nostartfiles", "-Wl,--gc-sections", "-o", "model.elf")
     flags = (*toolchain.compile_flags(made.macros), "-I.", "-Ikernels/include")
+    keep = (*size_flags(toolchain), *keep_flags(made.model), "-o", "model.elf")
     compile_c(toolchain, (*flags, *model_sources(made), *keep), folder, "Linking the model")
     table = run([toolchain.size_tool, "-A", "model.elf"], what="Reading sizes", cwd=folder, timeout_s=60)
     found = {row[0]: int(row[1]) for line in table.splitlines() if len(row := line.split()) == 3 and row[1].isdigit()}

@@ -1,8 +1,8 @@
 """How much flash and RAM a network takes, predicted before anything is compiled.
 
 Arena and constants are known to the byte. The sizes of the kernels' code and stack frames below are those of
-arm-none-eabi-gcc 12.2 at -O2 for Thumb-2, the mean of Cortex-M3, -M4 and -M55, which differ by some percent. For
-64-bit machines the code counts `HOST_CODE_FACTOR` times.
+arm-none-eabi-gcc 12.2 at -O2 for Thumb-2, the mean of Cortex-M3, -M4 and -M55, which differ by some percent. On other
+machines the code counts `code_factor` times, a constant of the device.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ KERNEL_PARTS: Mapping[str, tuple[int, tuple[str, ...]]] = {  # kernel -> (bytes 
 FLOAT_SCHEME_BYTES = 500  # what multipliers of float32 add where there is a unit for them
 CALL_BYTES = 32
 ACCESS_BYTES = 8  # of a function that tells where an input or output stands
-HOST_CODE_FACTOR = 2.6
 
 # bytes of stack from main to the deepest function; kernels on tiles hold theirs besides
 FRAME_BYTES: Mapping[str, int] = {
@@ -106,9 +105,7 @@ def predict(
     constants = sum(values.nbytes for code in codes for values in code.arrays.values())
     constants += sum(STRUCT_BYTES[kind] for code in codes for kind, _ in code.structs.values())
     kernels = {call.kernel for code in codes for call in code.calls}
-    code_bytes = _code_bytes(graph, codes, kernels)
-    if not toolchain.embedded:
-        code_bytes = int(code_bytes * HOST_CODE_FACTOR)
+    code_bytes = int(_code_bytes(graph, codes, kernels) * toolchain.code_factor)
     stack_bytes = max(stack_of(kernel, tile or DEFAULT_TILE) for kernel in kernels)
     return Memory(plan.arena_bytes, stack_bytes, constants, code_bytes)
 
@@ -129,10 +126,15 @@ def stack_of(kernel: str, tile: tuple[int, int]) -> int:
     return FRAME_BYTES.get(kernel, OTHER_FRAME_BYTES) + (tile_bytes if kernel in TILED else 0)
 
 
+def _flash_hint(device: Device) -> str:
+    limit = device.resources["flash_bytes"].value if "flash_bytes" in device.resources else 0
+    return f"Prune it to fit, `--budget flash={limit / 1024:.0f}kib`, or choose a device with more flash."
+
+
 def refuse_too_large(memory: Memory, device: Device) -> None:
     """Raises UnsupportedError that names the resource which the network exceeds, the one it exceeds most."""
     needs = {
-        "flash_bytes": (memory.flash_bytes, "Prune the network, or choose a device with more flash."),
+        "flash_bytes": (memory.flash_bytes, _flash_hint(device)),
         "ram_bytes": (memory.ram_bytes, "The largest feature maps decide: choose a smaller input or more RAM."),
     }
     shares = {key: needs[key][0] / limit.value for key, limit in device.resources.items() if key in needs}

@@ -114,3 +114,10 @@ def link_flags(toolchain: Toolchain) -> tuple[str, ...]:
     if not toolchain.embedded:
         return ("-Wl,--gc-sections",)
     return ("-nostartfiles", "-Wl,--gc-sections", "-Wl,-T,board/cortex_m.ld")
+
+
+def size_flags(toolchain: Toolchain) -> tuple[str, ...]:
+    """For the model alone, whose sections are weighed: what a microcontroller holds in flash, an operating system's
+    library left out."""
+    library = () if toolchain.embedded else ("-nostdlib", "-Wl,--unresolved-symbols=ignore-all")
+    return ("-nostartfiles", "-Wl,--gc-sections", *library)

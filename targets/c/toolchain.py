@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import ToolError, UsageError
+from ...compiler.quantity import Quantity
 from ...compiler.target import Device
 from ..process import run
 
@@ -28,7 +29,8 @@ _EMULATORS_PACKAGE = {"qemu-system-arm": "qemu-system-arm"}  # any other, such a
 @dataclass(frozen=True)
 class Toolchain:
     """What a device file says: `machine` is a board that qemu-system-arm emulates, `emulator` a program that takes the
-    executable; neither: it runs as it is. `tile` bounds the kernels' stack: (depth, channels) of the product tile."""
+    executable; neither: it runs as it is. `tile` bounds the kernels' stack: (depth, channels) of the product tile.
+    `code_factor`: how large code is beside a Cortex-M's."""
 
     compiler: str
     packages: str
@@ -41,6 +43,7 @@ class Toolchain:
     flash_bytes: int = 0
     ram_bytes: int = 0
     tile: tuple[int, int] | None = None
+    code_factor: float = 1.0
 
     @property
     def embedded(self) -> bool:
@@ -91,7 +94,14 @@ def toolchain_of(device: Device) -> Toolchain:
         flash_bytes=_amount(device, "flash_bytes"),
         ram_bytes=_amount(device, "ram_bytes"),
         tile=(int(tile[0]), int(tile[1])) if tile else None,
+        code_factor=code_factor(device),
     )
+
+
+def code_factor(device: Device) -> float:
+    """How large code is beside that of a Cortex-M, whose device files do not say."""
+    found = device.data.get("code_factor")
+    return float(found.value) if isinstance(found, Quantity) else 1.0
 
 
 def _amount(device: Device, key: str) -> int:

@@ -19,12 +19,10 @@ from prunus.compiler.integer import ops
 from prunus.compiler.target import Emitted
 from prunus.targets.bundle import digest
 from prunus.targets.c import CTarget, toolchain
-from prunus.tests.targets.c.conftest import Built, device_of, differing, lowered, need
+from prunus.tests.targets.c.conftest import BOARDS, Built, device_of, differing, lowered, need
 from prunus.tests.targets.tvm import unions
 
 pytestmark = pytest.mark.toolchain
-
-BOARDS = ("linux-aarch64", "armv7", "riscv64")  # with Linux, other than this machine
 
 
 def test_files_and_description(small: Built) -> None:

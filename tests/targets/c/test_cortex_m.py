@@ -7,30 +7,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import graphs
-import numpy as np
 import pytest
-import real_tasks
+from integer_models import EXAMPLES, LARGE, MLPERF, integer_model
 
 from prunus import kernels
-from prunus.compiler.data import Data
 from prunus.compiler.driver import Request, compile
 from prunus.compiler.errors import ToolError, UnsupportedError
-from prunus.compiler.integer import graph as ir
-from prunus.compiler.integer.from_qdq import read_qdq
-from prunus.compiler.model.load import load
-from prunus.compiler.passes.base import Context
-from prunus.compiler.pipeline import Pipeline
 from prunus.targets.c import CTarget, toolchain
 from prunus.targets.c.execute import build, measure_memory, run_bundle
 from prunus.targets.c.program import program
 from prunus.targets.c.toolchain import toolchain_of
-from prunus.tests.targets.c.conftest import CORES, EACH_TIER, Built, device_of, differing, lowered, need, need_board
+from prunus.tests.targets.c.conftest import (
+    CORES,
+    EACH_TIER,
+    HOSTS,
+    Built,
+    device_of,
+    differing,
+    lowered,
+    need,
+    need_board,
+)
 from prunus.tests.targets.tvm import unions
 
 pytestmark = pytest.mark.toolchain
 
 ROOT = Path(__file__).resolve().parents[3]
-REAL = ("resnet8", "ds_cnn", "mobilenet_v1", "wake_word", "autoencoder")
 RUNTIME_BYTES = 8192
 DOT_INSTRUCTIONS = {"cortex-m3": "mla", "cortex-m4": "smlad", "cortex-m55": "vmladava", "cortex-m55-nomve": "smlad"}
 
@@ -158,76 +160,47 @@ def test_digits_from_the_model_file_to_the_board(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CORES, "linux", "linux-aarch64"])
-@pytest.mark.parametrize("network", REAL)
+@pytest.mark.parametrize("name", [*CORES, *HOSTS])
+@pytest.mark.parametrize("network", (*MLPERF, *EXAMPLES))
 def test_real_networks_are_exact(network: str, name: str, models: Path, tmp_path: Path) -> None:
-    device = device_of(name)
-    tools = toolchain_of(device)
-    if toolchain.missing_tool(tools):
-        pytest.skip(toolchain.missing_tool(tools))
-    formats = CTarget().formats(device)
-    model, data = real_tasks.quantized(network, models, formats)
-    graph = read_qdq(model, formats)
-    built = lowered(graph, data.first(2).inputs, name, tmp_path)
-    assert differing(built.artifact, graph, built.feeds, built.expected) == []
+    built = _run(network, name, models, tmp_path)
     memory = built.artifact.manifest["memory"]
     assert memory["arena_bytes"] <= 1.1 * memory["live_bytes"]
+    tools = toolchain_of(device_of(name))
     if tools.embedded:
-        _compare(built, measure_memory(tmp_path, program(graph, tools), tools))
-
-
-LARGE = {
-    "mobilenetv2": "imagenet_mobilenetv2_1.0_224_dequant_fp32",
-    "ultraface": "face_ultraface_rfb320_fp32",
-    "espcn": "sr_espcn_x2_fp32",
-}
-JET = "jet_mlp3_fp32"
-
-
-def _quantized_on_noise(path: Path) -> tuple[ir.Graph, dict[str, np.ndarray]]:
-    """The integer graph of a model without data, calibrated on noise; two samples."""
-    model = load(path)
-    (value,) = model.graph.inputs
-    shape = (2, *(dim if isinstance(dim, int) else 1 for dim in tuple(value.shape or ())[1:]))
-    rng = np.random.default_rng(0)
-    picture = value.dtype is not None and value.dtype.name == "UINT8"
-    x = rng.integers(0, 256, shape).astype(np.uint8) if picture else rng.normal(size=shape).astype(np.float32)
-    formats = CTarget().formats(device_of("linux"))
-    context = Context(formats=formats, calibration=Data({str(value.name): x}))
-    graph = read_qdq(Pipeline.default().run(model, context).model, formats)
-    return graph, {graph.inputs[0]: x}
+        _compare(built, measure_memory(tmp_path, program(built.graph, tools), tools))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("network", "name"),
-    [
-        *((network, name) for network in LARGE for name in ("linux", "linux-aarch64")),
-        ("ultraface", "cortex-m7"),
-    ],
+    ("network", "name"), [*((network, name) for network in LARGE for name in HOSTS), ("ultraface", "cortex-m7")]
 )
 def test_large_networks_are_exact(network: str, name: str, models: Path, tmp_path: Path) -> None:
-    _run_from_file(models / f"{LARGE[network]}.onnx", name, tmp_path)
+    _run(network, name, models, tmp_path)
 
 
-@pytest.mark.parametrize("name", [*EACH_TIER, "linux", pytest.param("linux-aarch64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", [*EACH_TIER, "linux", *(pytest.param(host, marks=pytest.mark.slow) for host in HOSTS[1:])]
+)
 def test_jets_are_exact(name: str, models: Path, tmp_path: Path) -> None:
-    _run_from_file(models / f"{JET}.onnx", name, tmp_path)
+    _run("jet", name, models, tmp_path)
 
 
-def _run_from_file(path: Path, name: str, out: Path) -> None:
-    missing = toolchain.missing_tool(toolchain_of(device_of(name)))
-    if missing:
+def _run(network: str, name: str, models: Path, out: Path) -> Built:
+    device = device_of(name)
+    if missing := toolchain.missing_tool(toolchain_of(device)):
         pytest.skip(missing)
-    graph, feeds = _quantized_on_noise(path)
+    graph, feeds = integer_model(network, models, CTarget().formats(device))
     built = lowered(graph, feeds, name, out)
     assert differing(built.artifact, graph, feeds, built.expected) == []
+    return built
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "binding"), [("espcn", "ram"), ("mobilenetv2", "flash")])
 def test_what_is_too_large_for_a_board_is_refused(network: str, binding: str, models: Path, tmp_path: Path) -> None:
-    graph, _ = _quantized_on_noise(models / f"{LARGE[network]}.onnx")
+    device = device_of("cortex-m7")
+    graph, _ = integer_model(network, models, CTarget().formats(device))
     with pytest.raises(UnsupportedError) as caught:
-        CTarget().lower(graph, device_of("cortex-m7"), tmp_path)
+        CTarget().lower(graph, device, tmp_path)
     assert caught.value.code == f"{binding}-too-small"
