@@ -97,7 +97,7 @@ class GpuTarget:
         progress(f"Compiling the float network for {settings.api} with TVM", 0.1)
         built = build_library(networks.unquantized, settings, out / LIBRARY)
         write_text(out / source_name(settings), built.source)
-        found["plain_schedules"] = list(built.plain)
+        found["plain_schedules"] = dict(built.plain)
         missing = missing_device(settings.api)
         found["status"] = f"{EMITTED}: {missing}" if missing else "executed"
         description = write_bundle(out, graph, device.title, settings, found)

@@ -61,7 +61,8 @@ class Emission:
         return (
             f"{self.network:<13} {self.device:<16} {self.float_type} {self.seconds:7.1f} s{slow}; {self.status}; "
             f"int8 on the CPU: {100 * self.int8_equal:.2f} % equal, {sqnr}; "
-            f"library {self.library_bytes / 1e6:.1f} MB, int8 {self.int8_bytes / 1e6:.2f} MB; {counts}{plain}{self.nvcc}"
+            f"library {self.library_bytes / 1e6:.1f} MB, int8 {self.int8_bytes / 1e6:.2f} MB; {counts}"
+            f"{plain}{self.nvcc}"
         )
 
 
@@ -87,7 +88,7 @@ def emit(name: str, device: Device, options: argparse.Namespace) -> Emission:
             (out / "model_float.so").stat().st_size,
             (out / "model_int8.onnx").stat().st_size,
             dict(Counter(finding.reason_code for finding in target.check(net.graph, device))),
-            len(manifest["plain_schedules"]),
+            sum(manifest["plain_schedules"].values()),
             _nvcc(out, manifest["arch"]) if options.nvcc and manifest["api"] == "cuda" else "",
         )
 
