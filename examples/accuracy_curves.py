@@ -1,16 +1,20 @@
 """What pruning costs in accuracy: four trained networks with 1.25, 1.5, 2 and 3 times fewer multiply-accumulates.
 
     pip install 'prunus[train,bench]'
-    python examples/accuracy_curves.py OUT --models FOLDER [--networks digits resnet8] [--seeds 3] [--distil]
+    python examples/accuracy_curves.py OUT --models FOLDER [--networks digits resnet8] [--seeds 3]
+    python examples/accuracy_curves.py OUT --models FOLDER --distil [--transfer PICTURES.zip]
 
-Channels are chosen and the rest is refitted on at most 512 unlabelled samples, in three ways:
+Channels are chosen and the rest is refitted on at most 512 unlabelled samples:
 
 * `uniform`   magnitude, the same share of every group (the baseline)
 * `obs`       the default: the scores of the criterion `obs`
 * `searched`  the same scores inside of groups, and a search for the groups' widths (scope `searched`)
-* `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples
+* `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples, and to windows
+  of the natural pictures of --transfer where the network sees colour pictures
 
-Accuracy is scored on other, labelled samples. Channels that were dead before are removed first and not counted.
+Its recipes were compared by how close the pruned network comes to the unpruned one on calibration samples that were kept
+out of training. Accuracy is scored on other, labelled samples. Channels that were dead before are removed first and not
+counted.
 OUT/curves.json keeps every run, and runs that it holds are not repeated; OUT/curves.md and OUT/curves.svg show them.
 FOLDER holds the networks of MLPerf Tiny and their data (tests/support/data_splits.toml names the files); without it,
 only the network for digits is pruned.
@@ -71,7 +75,7 @@ class Recipe:
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
     "resnet8": Recipe(100, ("flip", "shift"), learning_rate=5e-3),
-    "ds_cnn": Recipe(60, ("shift", "mixup")),
+    "ds_cnn": Recipe(350, ("shift", "noise"), learning_rate=5e-3),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
 
