@@ -4,7 +4,7 @@
 `NativeModel` runs a whole graph. Targets that ship the kernels use `pack`; tests and benchmarks use `NativeModel`.
 """
 
-from .network import NativeModel, define, load_graph, pack, traced
+from .network import NativeModel, define, load_graph, number, pack, traced
 from .regions import Part, split
 
-__all__ = ["NativeModel", "Part", "define", "load_graph", "pack", "split", "traced"]
+__all__ = ["NativeModel", "Part", "define", "load_graph", "number", "pack", "split", "traced"]

@@ -27,6 +27,11 @@ def define(region: ir.Graph, outputs: Sequence[str] | None = None) -> kernels.Ne
 
     Float inputs of any element type are float32 in the network. Raises UnsupportedError for an island.
     """
+    return number(region, outputs)[0]
+
+
+def number(region: ir.Graph, outputs: Sequence[str] | None = None) -> tuple[kernels.Network, dict[str, int]]:
+    """What `define` gives, and the number of every tensor in that network. Raises UnsupportedError for an island."""
     network = kernels.Network()
     ids = {
         name: network.input(_element(region.tensors[name]), (1, *region.tensors[name].shape)) for name in region.inputs
@@ -41,7 +46,7 @@ def define(region: ir.Graph, outputs: Sequence[str] | None = None) -> kernels.Ne
             raise UnsupportedError(f"The kernels do not compute '{op.kind}'.", code="unknown-op", where=op.name)
     for name in region.outputs if outputs is None else outputs:
         network.output(ids[name])
-    return network
+    return network, ids
 
 
 def _element(tensor: ir.Tensor) -> str:

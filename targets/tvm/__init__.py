@@ -19,6 +19,8 @@ from .bundle import LIBRARY, LOADER, write_bundle
 from .check import findings
 from .execute import Run, run_bundle
 from .lower import MAIN, TRACE, compile_graph
+from .networks import packed_regions
+from .platform import platform_of
 
 REASONS: Mapping[str, str] = {
     "scheme": "A CPU multiplies by a float32 at no extra cost; it is the finest of the schemes.",
@@ -55,11 +57,12 @@ class TvmTarget:
         """
         refuse_unsafe_names(graph)
         refuse_unsupported(findings(graph), "TVM")
-        toolchain = find_toolchain(str(device.data.get("march", "native")))
+        platform = platform_of(device)
+        toolchain = find_toolchain(platform)
         progress("Compiling the graph with TVM", 0.0)
-        executable = compile_graph(graph)
+        executable = compile_graph(graph, platform)
         progress("Compiling the kernels", 0.3)
-        link(toolchain, executable, out / LIBRARY)
+        link(toolchain, executable, packed_regions(graph), out / LIBRARY)
         progress("Writing the bundle", 0.7)
         description = write_bundle(out, graph, toolchain)
         files = tuple(sorted(path.name for path in out.iterdir()))
@@ -78,5 +81,5 @@ class TvmTarget:
         sample = [np.asarray(inputs[name])[:1] for name in graph.inputs]
         seconds = run_bundle(artifact.root, sample, [], time_budget_s=cost.MEASURE_S)["seconds"]
         compiler = artifact.manifest["compiler"]
-        how = f"{compiler['version']}; {' '.join(compiler['flags'])}"
+        how = f"{compiler['version']}; {artifact.manifest['platform']['cpu']}"
         return {"latency_s": measured_latency(seconds, LIBRARY, how)}

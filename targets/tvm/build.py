@@ -1,67 +1,66 @@
-"""Compiles the adapter and the kernels with the system's C compiler and links them with TVM's objects.
+"""Compiles the adapter with the device's C++ compiler and links it with the kernels and TVM's objects.
 
-The library is self-contained: it needs libc and libm at load time, and the symbols of the small TVM runtime from the
-process that loads it. Equal input gives equal bytes: fixed names in a fresh folder, no build id, no paths, no symbols
-beyond the exported ones.
+The library is self-contained: it needs the C and C++ standard libraries at load time, and the symbols of the small TVM
+runtime from the process that loads it. Equal input gives equal bytes: fixed names in a fresh folder, no build id, no
+paths, no symbols beyond the exported ones.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ... import kernels
-from ...compiler.errors import ToolError, UsageError, missing_extra
+from ...compiler.errors import ToolError, missing_extra
 from ..process import run
+from .archive import archives, source_folder
+from .networks import TABLE, PackedRegion, write_table
+from .platform import Platform
 
 COMPILE_TIMEOUT_S = 300.0
-ADAPTER = Path(__file__).with_name("adapter.c")
-CANDIDATES = ("gcc", "cc", "clang")
+SOURCES = Path(__file__).with_name("src")
+CANDIDATES = ("g++", "c++", "clang++")
 
-# Contraction to FMA would change roundings; everything else here keeps the bytes reproducible.
-COMPILE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-fno-ident", "-g0")
+COMPILE_FLAGS = ("-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-fno-ident", "-g0")
 LINK_FLAGS = ("-shared", "-s", "-Wl,--build-id=none", "-Wl,--hash-style=gnu", "-Wl,-soname,model.so")
-_MARCH = re.compile(r"[a-z0-9][a-z0-9+._-]{0,63}")
+EXPORTS = "exports.map"
+# what no model calls is dropped; only TVM's entry points are seen from outside
+NETWORK_FLAGS = ("-Wl,--gc-sections", f"-Wl,--version-script={EXPORTS}")
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A C compiler with the flags for one device. `version` is its own first line."""
+    """A C++ compiler for one platform. `version` is its own first line."""
 
     command: tuple[str, ...]
     version: str
-    march: str
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        return (*COMPILE_FLAGS, f"-march={self.march}")
+    platform: Platform
 
 
-def find_toolchain(march: str) -> Toolchain:
-    """The compiler named by the variable CC, or the first of gcc, cc, clang. Raises ToolError when there is none."""
-    if not _MARCH.fullmatch(march):
-        raise UsageError("The device's `march` is not an architecture name.", code="device-march", why=repr(march[:64]))
-    chosen = shlex.split(os.environ.get("CC", ""))
+def find_toolchain(platform: Platform) -> Toolchain:
+    """The device's compiler; on machines of its kind the variable CXX, or the first of g++, c++, clang++.
+
+    Raises ToolError when there is none.
+    """
+    chosen = [platform.compiler] if platform.compiler else shlex.split(os.environ.get("CXX", ""))
     names = [chosen[0]] if chosen else list(CANDIDATES)
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
+        also = "" if platform.compiler else ", or set CXX to the compiler's path"
         raise ToolError(
-            "No C compiler was found.",
+            f"No C++ compiler for {platform.processor} was found.",
             code="missing-compiler",
             why=f"Looked for {', '.join(names)} on PATH.",
-            hint="Install gcc or clang (Debian: apt install gcc), or set CC to the compiler's path.",
+            hint=f"Debian: apt install {platform.packages}{also}",
         )
     command = (path, *chosen[1:])
-    version = run([*command, "--version"], what="The C compiler", cwd=Path.cwd(), timeout_s=30).splitlines()
-    return Toolchain(command, version[0].strip() if version else "unknown", march)
+    version = run([*command, "--version"], what="The C++ compiler", cwd=Path.cwd(), timeout_s=30).splitlines()
+    return Toolchain(command, version[0].strip() if version else "unknown", platform)
 
 
 def _include_of_ffi() -> Path:
@@ -72,33 +71,39 @@ def _include_of_ffi() -> Path:
     return Path(libinfo.find_include_path())
 
 
-@cache
-def kernel_objects(toolchain: Toolchain) -> tuple[bytes, ...]:
-    """The adapter and all kernels as object files, in a fixed order; compiled once per process and toolchain."""
-    files, include = kernels.sources()
-    includes = [f"-I{include}", f"-I{_include_of_ffi()}"]
-    objects = []
-    with TemporaryDirectory(prefix="prunus-tvm-") as folder:
-        for unit in (ADAPTER, *sorted(files, key=lambda file: file.name)):
-            prefix = f"-ffile-prefix-map={unit.parent}=."
-            argv = [*toolchain.command, *toolchain.flags, prefix, *includes, "-c", str(unit), "-o", "unit.o"]
-            run(argv, what=f"Compiling {unit.name}", cwd=Path(folder), timeout_s=COMPILE_TIMEOUT_S)
-            objects.append(Path(folder, "unit.o").read_bytes())
-    return tuple(objects)
+def prepare_kernels(toolchain: Toolchain) -> tuple[Path, ...]:
+    """The kernels as static libraries: minutes where they were not compiled for this platform before."""
+    return archives(toolchain.command[0], toolchain.version, toolchain.platform)
 
 
-def link(toolchain: Toolchain, executable: Any, library: Path) -> None:
-    """Links TVM's objects and the kernels into `library`."""
+def link(toolchain: Toolchain, executable: Any, regions: tuple[PackedRegion, ...], library: Path) -> None:
+    """Links TVM's objects, the packed networks and the kernels into `library`."""
     with TemporaryDirectory(prefix="prunus-tvm-") as name:
         folder = Path(name)
-        own = []
-        for index, content in enumerate(kernel_objects(toolchain)):
-            own.append(f"kernel{index:02d}.o")
-            (folder / own[-1]).write_bytes(content)
+        own = _compile_adapter(toolchain, regions, folder) if regions else []
+        shutil.copyfile(SOURCES / EXPORTS, folder / EXPORTS)
 
         def link_objects(_name: str, files: Sequence[str], **_options: Any) -> None:
             objects = [*(Path(file).name for file in files), *own]
-            argv = [*toolchain.command, *LINK_FLAGS, *objects, "-lm", "-o", str(library.absolute())]
+            flags = [*LINK_FLAGS, *NETWORK_FLAGS]
+            argv = [*toolchain.command, *flags, *objects, "-lpthread", "-lm", "-o", str(library.absolute())]
             run(argv, what="Linking the library", cwd=folder, timeout_s=COMPILE_TIMEOUT_S)
 
         executable.export_library(str(library), fcompile=link_objects, workspace_dir=name, addons=[])
+
+
+def _compile_adapter(toolchain: Toolchain, regions: tuple[PackedRegion, ...], folder: Path) -> list[str]:
+    """Returns what to link, by names in `folder`."""
+    write_table(regions, folder)
+    for unit in ("adapter.cc", "regions.h"):
+        shutil.copyfile(SOURCES / unit, folder / unit)
+    includes = ["-I.", f"-I{source_folder() / 'include'}", f"-I{_include_of_ffi()}"]
+    objects = []
+    for unit in ("adapter.cc", TABLE):
+        argv = [*toolchain.command, *COMPILE_FLAGS, *includes, "-c", unit, "-o", f"{unit}.o"]
+        run(argv, what=f"Compiling {unit}", cwd=folder, timeout_s=COMPILE_TIMEOUT_S)
+        objects.append(f"{unit}.o")
+    for archive in prepare_kernels(toolchain):
+        shutil.copyfile(archive, folder / archive.name)
+        objects.append(archive.name)
+    return objects

@@ -32,7 +32,7 @@ An integer neural network as a library for the TVM runtime.
 
 It needs Python with numpy, apache-tvm-ffi=={ffi} and libtvm_runtime.so of apache-tvm {tvm}
 (variable TVM_RUNTIME: the path of that file). TVM's compiler is not needed.
-model.so was compiled for `-march={march}` by {compiler}.
+model.so was compiled for {machine} by {compiler}; it chooses the kernels for the processor that it runs on.
 
 Inputs and outputs (n is the batch, which is free):
 {values}
@@ -48,7 +48,8 @@ def write_bundle(out: Path, graph: ir.Graph, toolchain: Toolchain) -> dict[str, 
         "inputs": [value_description(graph.tensors[name]) for name in graph.inputs],
         "outputs": [value_description(graph.tensors[name]) for name in graph.outputs],
         "entries": {MAIN: list(graph.outputs), TRACE: list(graph.integer_tensors())},
-        "compiler": {"version": toolchain.version, "flags": list(toolchain.flags)},
+        "platform": toolchain.platform.as_dict(),
+        "compiler": {"version": toolchain.version},
         "packages": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
         "sha256": {name: digest(out / name) for name in (LIBRARY, LOADER, VECTORS)},
     }
@@ -67,7 +68,7 @@ def _readme(description: Mapping[str, Any], toolchain: Toolchain) -> str:
     return README_TEXT.format(
         ffi=packages["apache-tvm-ffi"],
         tvm=packages["apache-tvm"],
-        march=toolchain.march,
+        machine=f"{toolchain.platform.processor} ({toolchain.platform.cpu or 'any'})",
         compiler=toolchain.version,
         values="\n".join(values),
     )

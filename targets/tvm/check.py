@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...compiler.integer import graph as ir
 from ...compiler.target import Finding
 from ..native.limits import integer_finding
-from . import calls, islands
+from . import islands
 
 
 def _find(graph: ir.Graph, op: ir.Op) -> Finding:
@@ -16,7 +16,7 @@ def _find(graph: ir.Graph, op: ir.Op) -> Finding:
             return Finding(op.name, "unsupported", "island-unsupported", hint)
         own = "TVM computes it in floating point, inside the library."
         return Finding(op.name, "float", op.reason, own if op.reason == "terminal-softmax" else op.hint)
-    return integer_finding(graph, op, calls.CALLS)
+    return integer_finding(graph, op)
 
 
 def findings(graph: ir.Graph) -> list[Finding]:

@@ -12,8 +12,10 @@ import pytest
 from prunus.compiler.errors import InvalidModelError, ToolError, UnsupportedError, UsageError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.target import Target
+from prunus.targets import catalog
 from prunus.targets.native.limits import MAX_RANK
-from prunus.targets.tvm import TvmTarget, build, calls, lower
+from prunus.targets.tvm import TvmTarget, build
+from prunus.targets.tvm.platform import Platform, from_settings
 from prunus.tests.targets.tvm import float_cases
 
 U8 = ir.QType("u8", 0.5, 3)
@@ -100,35 +102,28 @@ def test_missing_tvm_names_the_extra(monkeypatch, device, tmp_path):
     assert "prunus[tvm]" in (caught.value.hint or "")
 
 
-def test_missing_compiler_says_what_to_install(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["host-cpu", "raspberry-pi-4"])
+def test_missing_compiler_says_what_to_install(monkeypatch, tmp_path, golden, name):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    settings = {
+        **catalog.device_files()[name].settings,
+        "triple": catalog.device_files()[name].settings.get("triple", "x86_64-linux-gnu"),
+    }
     with pytest.raises(ToolError) as caught:
-        build.find_toolchain("native")
+        build.find_toolchain(from_settings(settings))
     assert caught.value.code == "missing-compiler"
-    assert "gcc" in (caught.value.hint or "")
+    golden(f"errors/tvm-compiler-{name}.txt", f"{caught.value}\n")
 
 
-@pytest.mark.parametrize("march", ["", "native -fplugin=x", "-wrapper", "a\nb", "x" * 80])
-def test_architecture_names_cannot_smuggle_flags(march):
+@pytest.mark.parametrize("word", ["native -fplugin=x", "-wrapper", "a\nb", "x" * 80])
+@pytest.mark.parametrize("key", ["compiler", "triple", "cpu", "needs", "emulator"])
+def test_settings_cannot_smuggle_flags(key, word):
     with pytest.raises(UsageError) as caught:
-        build.find_toolchain(march)
-    assert caught.value.code == "device-march"
+        from_settings({key: word})
+    assert caught.value.code == "device-setting"
 
 
-def test_only_what_a_result_needs_is_emitted():
-    graph, _ = graphs.mlp()
-    assert [op.kind for op in lower.needed(graph, graph.integer_tensors())] == ["quantize", "gemm", "gemm", "gemm"]
-    assert lower.needed(graph, graph.outputs) == list(graph.ops)
-
-
-def test_negative_slice_bounds_are_settled():
-    graph = one(ir.QSlice, [(6, 9)], (2, 8), starts=(-4, 0), stops=(10**9, -1), steps=(2, 1))
-    assert calls.kernel_call(graph, graph.ops[0]).parameters.tolist() == [0, 0, 2, 0, 1, 2, 1]
-
-
-def test_requantizations_keep_all_bits():
-    requant = ir.Requant("fixed", np.array([2**31 - 1]), np.array([37], np.int32))
-    graph = one(ir.QRequant, [(2,)], (2,), requant=requant, qmin=0, qmax=255)
-    multiplier, shift = calls.kernel_call(graph, graph.ops[0]).constants
-    assert (multiplier.dtype, multiplier.tolist(), shift.tolist()) == (np.int32, [2**31 - 1], [37])
+def test_a_platform_survives_its_description():
+    platform = Platform("x-g++", "g++-x", "x-linux", "fast", ("a", "b"), "a", "qemu-x")
+    assert from_settings(platform.as_dict()) == platform

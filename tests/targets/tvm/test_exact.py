@@ -10,7 +10,8 @@ import pytest
 
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
-from prunus.targets.tvm import TvmTarget, calls, islands
+from prunus.targets.native.operators import CALLS
+from prunus.targets.tvm import TvmTarget, islands
 from prunus.tests.targets.tvm import float_cases, unions
 from prunus.tests.targets.tvm.conftest import Built
 from prunus.tests.targets.tvm.unions import Arrays
@@ -38,9 +39,9 @@ def island_errors(graph: ir.Graph, found: Arrays, expected: Arrays) -> dict[str,
 
 def test_golden_vectors_cover_every_operator_and_scheme():
     operators = [op for case in unions.golden_cases() for op in case.graph.ops]
-    assert {type(op) for op in operators} == {*calls.CALLS, ir.QReshape}
+    assert {type(op) for op in operators} == {*CALLS, ir.QReshape}
     schemes = {(type(op), op.requant.scheme) for op in operators if isinstance(op, ir.Fused)}
-    fused = {cls for cls in calls.CALLS if issubclass(cls, ir.Fused)}
+    fused = {cls for cls in CALLS if issubclass(cls, ir.Fused)}
     # average pooling on pow2 graphs uses fixed multipliers
     assert schemes == {(cls, s) for cls in fused for s in unions.SCHEMES} - {(ir.QAvgPool, "pow2")}
 
