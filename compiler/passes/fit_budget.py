@@ -209,7 +209,7 @@ class _Task:
             proposals = fitter.proposals(aimed, self.context.progress)
             if not proposals and not isinstance(self.target, Counts):
                 return best or fitter.shortfall(limits), notes
-            found = self._winner(proposals, fitter, scores) if proposals else fitter.nearest(aimed)
+            found = self._winner(proposals, fitter, scores, aimed) if proposals else fitter.nearest(aimed)
             if not self._uncertain(found.choice):
                 return found, notes
             real = self._finished_costs(self._pruned(found.choice, scores)[0], found.choice)
@@ -275,16 +275,23 @@ class _Task:
         structure = ChannelStructure(self.formats.channel_multiple)
         return Fitter(self.channels, structure, self.costs, loss, bits=self.bits, progress=progress), scores
 
-    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: Floats) -> Candidate:
+    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: Floats, limits: Floats) -> Candidate:
         """What measuring the finished networks decides; without refitting, the solver's first."""
         options, progress = self.context.options, self.context.progress
         if not options.reconstruct:
             return proposals[0]
-        finish = self._roughly_quantized if any(each.choice.bits for each in proposals) else None
+        narrows = any(each.choice.bits for each in proposals)
         return winner(
-            self.model, self.channels, scores, proposals[:FINISHED], fitter.loss,
-            finish=finish, seed=options.seed, progress=progress,
-        )  # fmt: skip
+            self.model,
+            self.channels,
+            scores,
+            proposals[:FINISHED],
+            fitter.loss,
+            neighbours=lambda candidate: fitter.neighbours(candidate, limits),
+            finish=self._roughly_quantized if narrows else None,
+            seed=options.seed,
+            progress=progress,
+        )
 
     def _roughly_quantized(self, network: Model, choice: Choice) -> Model:
         """With the widest ranges of activations, which take no time to find: they decide nothing between networks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations, product
+from itertools import combinations, islice, permutations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -173,11 +173,19 @@ class Solver:
         return point
 
     def _better(self, point: Point, limits: Floats) -> Point | None:
-        """The least loss among the moves that keep the limits; None where no move loses less than the point itself.
+        """The least loss among the moves that keep the limits; None where no move loses less than the point itself."""
+        return next(self._fitting(point, limits, self.loss(point) * (1 - 1e-12)), None)
+
+    def neighbours(self, point: Point, limits: Floats, count: int) -> list[Point]:
+        """The moves of least loss that keep the limits, at most `count`: also such that lose more than the point."""
+        return list(islice(self._fitting(point, limits, np.inf), count))
+
+    def _fitting(self, point: Point, limits: Floats, below: float) -> Iterator[Point]:
+        """Moves that keep the limits and lose less than `below`, least loss first.
 
         Most pairs are ruled out by the sum of their single effects, so that few are costed exactly.
         """
-        here, costs = self.loss(point), self.cost(point)
+        costs = self.cost(point)
         singles = [
             self.costs([_moved(point, number, option) for option in range(len(decision.options))]) - costs
             for number, decision in enumerate(self.decisions)
@@ -186,15 +194,13 @@ class Solver:
         for move in self._moves(point):
             loss = self.loss(move)
             change = np.sum([singles[number][option] for number, option in enumerate(move)], axis=0)
-            if loss < here * (1 - 1e-12) and (costs + change <= limits * (1 + PAIR_ERROR)).all():
+            if loss < below and (costs + change <= limits * (1 + PAIR_ERROR)).all():
                 ranked.append((loss, move))
         ranked.sort()
         for start in range(0, len(ranked), BATCH):
             batch = [move for _, move in ranked[start : start + BATCH]]
-            fitting = np.flatnonzero(self._fits(self.costs(batch), limits))
-            if len(fitting):
-                return batch[int(fitting[0])]
-        return None
+            for index in np.flatnonzero(self._fits(self.costs(batch), limits)):
+                yield batch[int(index)]
 
     def _moves(self, point: Point) -> set[Point]:
         """All points that differ in one decision, in two by a few options in opposite directions, or in three by one

@@ -6,6 +6,9 @@ Every answer is really cut, refitted and quantized; its cost is then estimated a
 accuracy measured on samples that nothing else saw. `uniform` gives all groups the same share of their channels, the
 largest that keeps the budget, with the same criterion, refitting and quantization. FPGAs: budgets of LUTs too, at no
 more latency than the unpruned network has; both may share multipliers as they like.
+
+Where that gains less than a point, `cheaper` tells what the solver's answer saves that loses no more than the uniform
+network does (on the samples that it may see): its cost against the uniform network's, and its accuracy.
 """
 
 from __future__ import annotations
@@ -35,13 +38,14 @@ from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import workload
 from prunus.compiler.passes.base import Context, Options
+from prunus.compiler.passes.fit_budget import FINISHED
 from prunus.compiler.pipeline import Pipeline
 from prunus.compiler.pruning.criteria import importance
 from prunus.compiler.pruning.structures import ChannelStructure
 from prunus.compiler.registry import resolve
 from prunus.compiler.search.contest import built, winner
 from prunus.compiler.search.decisions import Choice, DeviceCosts, setting_decisions, tuned
-from prunus.compiler.search.fit import Fitter, Shortfall, uniform_choice
+from prunus.compiler.search.fit import Candidate, Fitter, Shortfall, uniform_choice
 from prunus.compiler.search.loss import RefitLoss
 from prunus.compiler.search.widths import WidthModel, full_widths
 from prunus.compiler.target import Device, Target
@@ -50,6 +54,8 @@ DIGITS = ROOT / "examples" / "digits"
 NETWORKS = ("digits", "resnet8", "ds_cnn")
 BUDGETS = {"host-cpu": ("latency_s",), "npu-16nm": ("latency_s",), "pynq-z2": ("latency_s", "lut")}
 SHARES = (0.75, 0.5)
+POINT = 1.0  # of accuracy, from which on a row needs no other advantage
+BISECTIONS = 5  # of the cost at equal loss
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Row:
     settings: str = ""
     uniform_estimated: float | None = None
     uniform_accuracy: float | None = None
+    equal_cost: float | None = None  # of the solver's network that loses no more than the uniform one
+    equal_accuracy: float | None = None
     nearest: float | None = None
     cpu_seconds: float = 0.0  # of the solver, without ranking channels and building the answer
 
@@ -76,6 +84,13 @@ class Row:
         if self.accuracy is None or self.uniform_accuracy is None:
             return None
         return 100 * (self.accuracy - self.uniform_accuracy)
+
+    @property
+    def cheaper(self) -> float | None:
+        """The share of the uniform network's cost that is saved at its loss."""
+        if self.equal_cost is None or self.uniform_estimated is None:
+            return None
+        return 1 - self.equal_cost / self.uniform_estimated
 
 
 class Bench:
@@ -102,6 +117,31 @@ class Bench:
         estimate = target.cost([workload(quantized)], tuned(device, dict(choice.settings)))[0]
         return estimate.costs[key].value, self.score(quantized)
 
+    def winner(self, fitter: Fitter, proposals: list[Candidate], limits: np.ndarray) -> Candidate:
+        """What `prunus compile --budget` takes."""
+        return winner(
+            self.model,
+            self.channels,
+            self.scores,
+            proposals,
+            self.loss,
+            neighbours=lambda candidate: fitter.neighbours(candidate, limits),
+        )
+
+    def cheapest(self, fitter: Fitter, uniform: Choice, limits: np.ndarray, cost: float) -> Choice:
+        """The solver's cheapest network that loses no more than the uniform one, both finished: by bisection."""
+        allowed = self.loss.of(built(self.model, self.channels, self.scores, uniform.widths, self.loss.fitted_on))
+        best, low, high = uniform, 0.5 * cost, cost
+        for _ in range(BISECTIONS):
+            tried = np.array([(low + high) / 2, *limits[1:]])
+            proposals = fitter.proposals(tried)
+            found = self.winner(fitter, proposals, tried) if proposals else None
+            if found is not None and found.loss <= allowed:
+                best, high = found.choice, found.costs[fitter.keys[0]]
+            else:
+                low = float(tried[0])
+        return best
+
     def rows(self, device_name: str) -> list[Row]:
         """All budgets of one device."""
         target, device = resolve(device_name)
@@ -119,12 +159,8 @@ class Bench:
             for share in SHARES:
                 limits = whole * np.array([share, 1.0][: len(keys)])
                 start = time.process_time()
-                proposals = fitter.proposals(limits)
-                found = (
-                    winner(self.model, self.channels, self.scores, proposals, self.loss)
-                    if proposals
-                    else fitter.shortfall(limits)
-                )
+                proposals = fitter.proposals(limits)[:FINISHED]
+                found = self.winner(fitter, proposals, limits) if proposals else fitter.shortfall(limits)
                 row = Row(self.name, device_name, key, share, self.accuracy)
                 seconds = ready + time.process_time() - start
                 if isinstance(found, Shortfall):
@@ -142,6 +178,10 @@ class Bench:
                 if uniform is not None:
                     cost, accuracy = self.built(uniform, target, device, key)
                     fields |= {"uniform_estimated": cost / float(whole[0]), "uniform_accuracy": accuracy}
+                    if 100 * (float(fields["accuracy"]) - accuracy) < POINT:
+                        equal = self.cheapest(fitter, uniform, limits, cost)
+                        cost, accuracy = self.built(equal, target, device, key)
+                        fields |= {"equal_cost": cost / float(whole[0]), "equal_accuracy": accuracy}
                 rows.append(Row(**asdict(row) | fields))
                 print(rows[-1], file=sys.stderr, flush=True)
         return rows
@@ -163,18 +203,19 @@ def prepared(name: str) -> tuple[Model, Data, Data]:
 def shown(rows: list[Row]) -> Table:
     """The rows as a table."""
     table = Table(title="budgets in shares of the unpruned network's cost; accuracy: top-1, int8", title_justify="left")
-    columns = "network device cost budget predicted estimated accuracy uniform better settings cpu_seconds"
+    columns = "network device cost budget predicted estimated accuracy uniform better cheaper settings cpu_seconds"
     for column in columns.split():
         table.add_column(column)
     for row in rows:
         if row.accuracy is None:
-            result = ["-", f"least {row.nearest:.2f}", "infeasible", "", ""]
+            result = ["-", f"least {row.nearest:.2f}", "infeasible", "", "", ""]
         else:
             error = (row.estimated or 0) / (row.predicted or 1) - 1
             uniform = "-" if row.uniform_accuracy is None else f"{row.uniform_accuracy:.4f}"
             better = "" if row.better is None else f"{row.better:+.1f}"
             accuracy = f"{row.accuracy:.4f} of {row.unpruned_accuracy:.4f}"
-            result = [f"{row.predicted:.3f}", f"{row.estimated:.3f} ({error:+.1%})", accuracy, uniform, better]
+            cheaper = "" if row.cheaper is None else f"{row.cheaper:.0%} at {row.equal_accuracy:.4f}"
+            result = [f"{row.predicted:.3f}", f"{row.estimated:.3f} ({error:+.1%})", accuracy, uniform, better, cheaper]
         budget = f"{row.share:.0%}"
         table.add_row(row.network, row.device, row.cost, budget, *result, row.settings, f"{row.cpu_seconds:.0f}")
     return table
@@ -189,7 +230,7 @@ def main(arguments: Mapping[str, object]) -> None:
             rows += bench.rows(device)
     Console(width=180).print(shown(rows))
     if arguments["out"]:
-        text = json.dumps([asdict(row) | {"better": row.better} for row in rows], indent=2)
+        text = json.dumps([asdict(row) | {"better": row.better, "cheaper": row.cheaper} for row in rows], indent=2)
         Path(str(arguments["out"])).write_text(text + "\n", encoding="utf-8")
 
 
