@@ -13,8 +13,8 @@ from typing import Literal
 from ...compiler.model.workload import Layer, Workload
 from ...compiler.quantity import Estimate, LayerCost, Quantity
 from ...compiler.target import Device
-from .memory import CALL_BYTES, KERNEL_PARTS, PART_BYTES, Memory, stack_of
-from .toolchain import Toolchain, code_factor
+from .memory import CALL_BYTES, KERNEL_PARTS, PART_BYTES, Memory, code_factor, stack_of
+from .toolchain import Toolchain, toolchain_of
 
 Bound = Literal["low", "value", "high"]
 BOUNDS: tuple[Bound, ...] = ("low", "value", "high")
@@ -124,7 +124,7 @@ def estimate(work: Workload, device: Device) -> Estimate:
     names = {"every"} | {part for kernel in kernels for part in KERNEL_PARTS[kernel][1]}
     code = sum(PART_BYTES[name] for name in names) + sum(KERNEL_PARTS[kernel][0] for kernel in kernels)
     code += CALL_BYTES * len(layers)
-    flash_bytes = code * code_factor(device) + sum(layer.costs["flash_bytes"].value for layer in layers)
+    flash_bytes = code * code_factor(toolchain_of(device)) + sum(layer.costs["flash_bytes"].value for layer in layers)
     costs["flash_bytes"] = Quantity.within(flash_bytes, 0.2, "B", "modelled", "weights, multipliers and kernels")
     live = max((layer.costs["ram_bytes"].value for layer in layers), default=0.0)
     stack = max((stack_of(kernel, tuple(device.data.get("tile", (512, 128)))) for kernel in kernels), default=0)

@@ -2,7 +2,7 @@
 
 Arena and constants are known to the byte. The sizes of the kernels' code and stack frames below are those of
 arm-none-eabi-gcc 12.2 at -O2 for Thumb-2, the mean of Cortex-M3, -M4 and -M55, which differ by some percent. On other
-machines the code counts `code_factor` times, a constant of the device.
+machines the code counts `CODE_FACTORS` times: gcc 12.2 at -O3, the sections of linked models.
 """
 
 from __future__ import annotations
@@ -64,6 +64,14 @@ FLOAT_SCHEME_BYTES = 500  # what multipliers of float32 add where there is a uni
 CALL_BYTES = 32
 ACCESS_BYTES = 8  # of a function that tells where an input or output stands
 
+CODE_FACTORS: Mapping[str, float] = {  # what a compiler's name begins with -> code beside Thumb-2's
+    "arm-none-eabi": 1.0,
+    "arm-linux-gnueabihf": 1.7,
+    "aarch64-linux-gnu": 3.3,
+    "riscv64-linux-gnu": 1.4,
+}
+OTHER_CODE_FACTOR = 3.0  # x86-64
+
 # bytes of stack from main to the deepest function; kernels on tiles hold theirs besides
 FRAME_BYTES: Mapping[str, int] = {
     "prunus_conv2d": 840,
@@ -105,9 +113,14 @@ def predict(
     constants = sum(values.nbytes for code in codes for values in code.arrays.values())
     constants += sum(STRUCT_BYTES[kind] for code in codes for kind, _ in code.structs.values())
     kernels = {call.kernel for code in codes for call in code.calls}
-    code_bytes = int(_code_bytes(graph, codes, kernels) * toolchain.code_factor)
+    code_bytes = int(_code_bytes(graph, codes, kernels) * code_factor(toolchain))
     stack_bytes = max(stack_of(kernel, tile or DEFAULT_TILE) for kernel in kernels)
     return Memory(plan.arena_bytes, stack_bytes, constants, code_bytes)
+
+
+def code_factor(toolchain: Toolchain) -> float:
+    """How large the toolchain's code is beside that of a Cortex-M."""
+    return CODE_FACTORS.get(toolchain.compiler.removesuffix("-gcc"), OTHER_CODE_FACTOR)
 
 
 def _code_bytes(graph: ir.Graph, codes: Sequence[Code], kernels: set[str]) -> int:

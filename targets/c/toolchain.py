@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import ToolError, UsageError
-from ...compiler.quantity import Quantity
 from ...compiler.target import Device
 from ..process import run
 
@@ -29,8 +28,7 @@ _EMULATORS_PACKAGE = {"qemu-system-arm": "qemu-system-arm"}  # any other, such a
 @dataclass(frozen=True)
 class Toolchain:
     """What a device file says: `machine` is a board that qemu-system-arm emulates, `emulator` a program that takes the
-    executable; neither: it runs as it is. `tile` bounds the kernels' stack: (depth, channels) of the product tile.
-    `code_factor`: how large code is beside a Cortex-M's."""
+    executable; neither: it runs as it is. `tile` bounds the kernels' stack: (depth, channels) of the product tile."""
 
     compiler: str
     packages: str
@@ -43,7 +41,6 @@ class Toolchain:
     flash_bytes: int = 0
     ram_bytes: int = 0
     tile: tuple[int, int] | None = None
-    code_factor: float = 1.0
 
     @property
     def embedded(self) -> bool:
@@ -76,16 +73,17 @@ class Toolchain:
 def toolchain_of(device: Device) -> Toolchain:
     """Reads the device's settings. Raises UsageError for what a command line must not contain."""
     data: Mapping[str, Any] = device.data
-    words = [str(data.get("compiler", "cc")), *map(str, data.get("flags", ()))]
+    compiler, packages, flags = _compiler(device)
+    words = [compiler, *flags]
     words += [str(data[key]) for key in ("emulator", "machine") if key in data]
     for word in words:
         if not _WORD.fullmatch(word):
             raise UsageError("A setting of the device is not a plain word.", code="device-setting", why=repr(word[:64]))
     tile = data.get("tile")
     return Toolchain(
-        compiler=words[0],
-        packages=str(data.get("packages", "gcc")),
-        flags=tuple(map(str, data.get("flags", ()))),
+        compiler=compiler,
+        packages=packages,
+        flags=flags,
         emulator=str(data.get("emulator", "")),
         machine=str(data.get("machine", "")),
         code_address=int(data.get("code_address", 0)),
@@ -94,14 +92,19 @@ def toolchain_of(device: Device) -> Toolchain:
         flash_bytes=_amount(device, "flash_bytes"),
         ram_bytes=_amount(device, "ram_bytes"),
         tile=(int(tile[0]), int(tile[1])) if tile else None,
-        code_factor=code_factor(device),
     )
 
 
-def code_factor(device: Device) -> float:
-    """How large code is beside that of a Cortex-M, whose device files do not say."""
-    found = device.data.get("code_factor")
-    return float(found.value) if isinstance(found, Quantity) else 1.0
+def _compiler(device: Device) -> tuple[str, str, tuple[str, ...]]:
+    """(compiler, packages, flags). Devices that other backends share name a compiler of C++ and a processor."""
+    compiler, packages = (str(device.data.get(key, usual)) for key, usual in (("compiler", "cc"), ("packages", "gcc")))
+    if "flags" in device.data:
+        return compiler, packages, tuple(map(str, device.data["flags"]))
+    flags = ["-O3"] if compiler == "cc" else ["-O3", "-static"]
+    triple, cpu = str(device.data.get("triple", "")), str(device.data.get("cpu", "generic"))
+    if cpu != "generic":
+        flags.append(f"{'-march' if triple.startswith('x86') else '-mcpu'}={cpu}")
+    return re.sub(r"g\+\+$", "gcc", compiler), packages.replace("g++-", "gcc-"), tuple(flags)
 
 
 def _amount(device: Device, key: str) -> int:

@@ -19,6 +19,7 @@ from prunus.targets.catalog import device_files
 
 CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m55-nomve")
 BOARDS = ("linux-aarch64", "armv7", "riscv64")  # with Linux, other than this machine
+SHARED = tuple(name for name, entry in device_files().items() if entry.backend != "c" and "c" in entry.backends)
 HOSTS = ("linux", *BOARDS)
 # one core of each tier of instructions in the fast tests
 EACH_TIER = [pytest.param(name, marks=() if name in CORES[:2] + CORES[4:5] else pytest.mark.slow) for name in CORES]

@@ -19,7 +19,7 @@ from prunus.compiler.integer import ops
 from prunus.compiler.target import Emitted
 from prunus.targets.bundle import digest
 from prunus.targets.c import CTarget, toolchain
-from prunus.tests.targets.c.conftest import BOARDS, Built, device_of, differing, lowered, need
+from prunus.tests.targets.c.conftest import BOARDS, SHARED, Arrays, Built, device_of, differing, lowered, need
 from prunus.tests.targets.tvm import unions
 
 pytestmark = pytest.mark.toolchain
@@ -121,13 +121,6 @@ def test_its_own_example_passes(small: Built, tmp_path: Path) -> None:
     assert "wrong elements 0\n" in done.stdout
 
 
-def test_its_cmake_library_builds(small: Built, tmp_path: Path) -> None:
-    need("cmake", "cc")
-    for argv in (["cmake", "-S", str(small.artifact.root), "-B", str(tmp_path)], ["cmake", "--build", str(tmp_path)]):
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_equal_graphs_give_equal_bytes(small: Built, tmp_path: Path) -> None:
     again = CTarget().lower(small.graph, device_of("linux"), tmp_path)
     assert again.files == small.artifact.files
@@ -142,14 +135,35 @@ def test_a_missing_tool_names_its_package(small: Built, monkeypatch: pytest.Monk
     assert "gcc-arm-none-eabi" in toolchain.missing_tool(toolchain.toolchain_of(device_of("cortex-m4")))
 
 
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", [*BOARDS, *(pytest.param(name, marks=pytest.mark.slow) for name in SHARED)])
 def test_boards_with_linux_are_exact(name: str, tmp_path: Path) -> None:
-    """Every operator in every scheme, cross-compiled and emulated."""
+    """Cross-compiled and emulated."""
+    _run(name, *graphs.depthwise_cnn("fixed"), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_golden_case_is_exact_on_boards(name: str, tmp_path: Path) -> None:
+    case = unions.union(unions.golden_cases())
+    _run(name, case.graph, case.feeds, tmp_path)
+
+
+def _run(name: str, graph: ir.Graph, feeds: Arrays, out: Path) -> None:
     tools = toolchain.toolchain_of(device_of(name))
     need(tools.compiler, tools.emulator)
-    case = unions.union(unions.golden_cases())
-    built = lowered(case.graph, case.feeds, name, tmp_path)
-    assert differing(built.artifact, case.graph, case.feeds, case.expected) == []
+    built = lowered(graph, feeds, name, out)
+    assert differing(built.artifact, graph, feeds, built.expected) == []
+
+
+def test_devices_of_other_backends_give_their_processor() -> None:
+    """Compiler, package and flags follow from what they say of C++."""
+    settings = {"compiler": "aarch64-linux-gnu-g++", "packages": "g++-aarch64-linux-gnu", "cpu": "cortex-a72"}
+    settings |= {"triple": "aarch64-linux-gnu", "emulator": "qemu-aarch64"}
+    tools = toolchain.toolchain_of(replace(device_of("linux"), data=settings))
+    assert (tools.compiler, tools.packages) == ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    assert tools.flags == ("-O3", "-static", "-mcpu=cortex-a72")
+    here = toolchain.toolchain_of(replace(device_of("linux"), data={"triple": "x86_64-linux-gnu", "cpu": "x86-64-v3"}))
+    assert (here.compiler, here.flags) == ("cc", ("-O3", "-march=x86-64-v3"))
 
 
 @pytest.mark.parametrize("name", BOARDS)
