@@ -30,17 +30,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from real_tasks import load_task  # noqa: E402
+from real_tasks import load_task
 
-from prunus.compiler import Data, Options, load  # noqa: E402
-from prunus.compiler.integer.from_qdq import read_qdq  # noqa: E402
-from prunus.compiler.integer.graph import Graph  # noqa: E402
-from prunus.compiler.passes.base import Context  # noqa: E402
-from prunus.compiler.pipeline import Pipeline  # noqa: E402
-from prunus.compiler.target import Device  # noqa: E402
-from prunus.compiler.verify import verify_artifact  # noqa: E402
-from prunus.targets.catalog import resolve  # noqa: E402
-from prunus.targets.fpga.hls import HlsTarget, csim  # noqa: E402
+from prunus.compiler import Data, Options, load
+from prunus.compiler.integer.from_qdq import read_qdq
+from prunus.compiler.integer.graph import Graph
+from prunus.compiler.passes.base import Context
+from prunus.compiler.pipeline import Pipeline
+from prunus.compiler.target import Device
+from prunus.compiler.verify import verify_artifact
+from prunus.targets.catalog import resolve
+from prunus.targets.fpga.hls import HlsTarget, csim
 
 DIGITS = ROOT / "examples" / "digits"
 MODELS = Path(os.environ.get("PRUNUS_MODELS", ROOT.parent / "shared" / "models"))
@@ -165,7 +165,7 @@ def holds(run: dict[str, Any]) -> bool:
 def line(run: dict[str, Any]) -> str:
     """One run, for people."""
     return (
-        f"{run['model']:<17} {run['scheme']:<5} sparsity {run['sparsity']:.1f}  {run['io_type']:<11} {run['strategy']:<8}"
+        f"{run['model']:<17} {run['scheme']:<5} cut {run['sparsity']:.1f}  {run['io_type']:<11} {run['strategy']:<8}"
         f"  {run['inputs']:>4} inputs  equal {run['exact_fraction']:.4%} of {run['elements']:>11,}"
         f"  compile {run['compile_cpu_s']:5.1f} s CPU {run['compile_bytes'] / 1e6:4.0f} MB"
         f"  {'' if holds(run) else 'FAILED ' + run['worst']}"

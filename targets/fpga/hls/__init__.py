@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from ....compiler.quantity import Estimate
 from ....compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
 from . import cost, csim, package, process, settings
 from .lower import Lowered, lower_graph
-from .reuse import schedule
+from .reuse import Schedule
+from .schedule import reasons, schedule
 from .spec import HlsLayer, Spec
 from .vectors import write_vectors
 
@@ -84,7 +86,7 @@ class HlsTarget:
         _refuse(lowered)
         if importlib.util.find_spec("hls4ml") is None:
             raise missing_extra("hls4ml", "fpga")
-        layers, plan = schedule(lowered.layers, settings.multiplier_budget(device))
+        layers, plan = schedule(lowered.layers, settings.budget(device), lowered.io_type)
         spec = _spec(lowered, layers, device)
         progress("writing the HLS project", 0.0)
         with tempfile.TemporaryDirectory(prefix="prunus-hls-") as scratch:
@@ -100,7 +102,7 @@ class HlsTarget:
         package.write_scripts(out, spec, plan, manifest)
         package.archive(out, package.files_under(out), out / "firmware.zip")
         progress("writing the HLS project", 1.0)
-        return Artifact(out, package.files_under(out), manifest)
+        return Artifact(out, package.files_under(out), manifest, _findings(graph, lowered, layers, plan))
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Compiles the project's C simulation and runs the samples. The host quantizes the inputs as the graph says.
@@ -150,6 +152,19 @@ def _refuse(lowered: Lowered) -> None:
         where=first.layer,
         why=first.hint,
         hint="`prunus check` lists every operator with its reason.",
+    )
+
+
+def _findings(graph: Graph, lowered: Lowered, layers: tuple[HlsLayer, ...], plan: Schedule) -> tuple[Finding, ...]:
+    """The findings of the lowering, with the schedule of each operator's layers and its reason."""
+    by_layer = reasons(layers, plan)
+    operator = {
+        lowered.values[op.output].layer: op.name for op in graph.ops if op.outputs and op.outputs[0] in lowered.values
+    }
+    chosen = {operator[name]: text for name, text in by_layer.items() if name in operator}
+    return tuple(
+        replace(finding, hint=f"{finding.hint} {chosen[finding.layer]}".strip()) if finding.layer in chosen else finding
+        for finding in lowered.findings
     )
 
 

@@ -1,86 +1,94 @@
 """What a network would cost as an hls4ml project, from its workload alone: a model, with wide ranges.
 
-No vendor-free estimate of hls4ml designs exists (hls4ml issue 163). These closed forms follow the structure of the
-code that hls4ml 1.3 generates, under the schedule of `reuse`. With P products, reuse factor r, m = P / r multipliers,
-w and a bits of weights and activations:
+No vendor-free estimate of hls4ml designs exists (hls4ml issue 163), and this one has not been compared with synthesised
+designs. The closed forms of `options` follow the structure of the code that hls4ml 1.3 generates, under the schedule
+that `reuse` finds. Beyond them:
 
-DSP      m. A product of 8 bits and less may also be built from LUTs, so the range starts at 0.
-LUT      per multiplier the accumulator's width (its adder), per layer 300 (control); + m * w * a where products are
-         LUTs (the upper bound; for constant weights 0.4 * w * a per nonzero product, which is the value there);
-         line buffers as shift registers: (kh - 1) * width * channels * a / 32.
-FF       1.5 accumulator widths per multiplier, and 200 per layer.
-BRAM18   weights: words of m * w bits, r deep: ceil(m * w / 36) * ceil(r / 512), none up to 32 words (LUT memory);
-         streams: a FIFO each, as deep as the feature map: ceil(channels * a / 36) * ceil(height * width / 512).
-cycles   of a layer: one per input pixel and r + 6 per call. The slowest layer is the interval. A sample takes at least
-         that and at most the sum; the value starts a layer when its first window has arrived.
+DSP      a product of 8 bits and less may also be built from LUTs, so the range starts at 0
+LUT      at most w * a per multiplier more, where its product is LUTs
+FF       1.5 accumulator widths per multiplier, and 200 per layer
+cycles   the slowest layer is the interval. A sample takes at least that and at most the sum; the value starts a layer
+         when its first window has arrived.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 
 from ....compiler.model.workload import Layer, Workload
 from ....compiler.quantity import UNITS, Combine, Estimate, LayerCost, Quantity
 from ....compiler.target import Device
 from . import settings
 from .lower import MAX_PARALLEL_WEIGHTS
-from .reuse import Schedule, Work, plan
+from .options import LAYER_LUT, Option, Work, buffer_lut, stream_bram
+from .reuse import Schedule, does_not_fit, plan
 
 SOURCE = "closed forms of hls4ml 1.3 designs, not synthesised"
 _BITS = 8  # this backend quantizes weights and activations to at most 8 bits
 _RESOURCES = ("lut", "ff", "dsp", "bram")
-_CALL_OVERHEAD_CYCLES = 6  # to move a window into the multipliers (hls4ml, FPGABackend.set_target_reuse_factor)
 _ERROR = {"lut": (0.4, 2.5), "ff": (0.3, 3.0), "bram": (0.3, 2.0), "cycles": (0.7, 3.0)}  # factors around the value
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One layer under the schedule."""
+    """One layer as the schedule builds it."""
 
     layer: Layer
-    work: Work | None
-    reuse: int
-    constant: bool  # weights are constants (strategy Latency)
-    stream: bool  # io_stream
-
-    @property
-    def multipliers(self) -> int:
-        return -(-self.work.products // self.reuse) if self.work else 0
-
-    @property
-    def bits(self) -> tuple[int, int]:
-        return min(self.layer.weight_bits, _BITS), min(self.layer.input_bits, _BITS)
-
-    @property
-    def accumulator_bits(self) -> int:
-        return sum(self.bits) + max(self.work.n_in, 1).bit_length() if self.work else 0
+    work: Work
+    option: Option
 
     @property
     def cycles(self) -> int:
-        calls, reuse = (self.work.calls, self.reuse) if self.work else (0, 1)
-        overhead = _CALL_OVERHEAD_CYCLES if self.stream or not self.constant else 1
-        return max(1, (prod(self.layer.in_shape[1:]) if self.stream else 0) + calls * (reuse + overhead))
+        return self.option.cycles
 
 
-def work_of(layer: Layer) -> Work | None:
-    """The planner's view of a layer; None where nothing is multiplied by constants."""
+def works_of(workload: Workload) -> list[Work]:
+    """The planner's view of all layers."""
+    images = any(layer.op in ("conv", "depthwise", "pool") for layer in workload.layers)
+    stream = images or workload.weights > MAX_PARALLEL_WEIGHTS
+    joins = [layer for layer in workload.layers if layer.op in ("add", "mul", "concat")]
+    joined = {name for layer in joins for name in layer.producers or ()}
+    return [_work_of(layer, stream, layer.name in joined) for layer in workload.layers]
+
+
+def _work_of(layer: Layer, stream: bool, joined: bool) -> Work:
+    """`joined`: whether the output goes to a join, whose streams hold a whole map."""
+    weight_bits, input_bits = min(layer.weight_bits, _BITS), min(layer.input_bits, _BITS)
+    image = len(layer.in_shape) == 3
+    lines = buffer_lut(layer.kernel[0], layer.in_shape[-1], layer.in_shape[0], input_bits) if image else 0.0
+    depth = prod(layer.out_shape[1:]) if joined else (layer.out_shape[-1] if len(layer.out_shape) == 3 else 1)
+    shape = _product(layer)
+    return Work(
+        *shape,
+        weight_bits=weight_bits,
+        input_bits=input_bits,
+        nonzero=round(1 - layer.zero_fraction, 4),
+        dense=layer.op == "gemm",
+        pixels=prod(layer.in_shape[1:]) if stream else 0,
+        lut=LAYER_LUT + lines,
+        bram=stream_bram(layer.out_shape[0], _BITS, depth) if stream and len(layer.out_shape) == 3 else 0,
+    )
+
+
+def _product(layer: Layer) -> tuple[int, int, int, bool]:
+    """(n_in, n_out, calls, depthwise) of a layer; n_in = 0 where nothing is multiplied by constants."""
     if layer.op not in ("conv", "depthwise", "gemm") or not layer.macs:
-        return None
+        return 0, 0, 1, False
     if layer.op == "gemm":
-        return Work(layer.in_channels, layer.out_channels, max(1, layer.macs // max(layer.weights, 1)))
+        return layer.in_channels, layer.out_channels, max(1, layer.macs // max(layer.weights, 1)), False
     window, calls = prod(layer.kernel), prod(layer.out_shape[1:])
     single = layer.op == "depthwise" and layer.in_channels == layer.out_channels
-    return Work(window * layer.in_channels, layer.out_channels, calls, depthwise=single)
+    return window * layer.in_channels, layer.out_channels, calls, single
 
 
 def estimate(workload: Workload, device: Device) -> Estimate:
     """The modelled cost of one workload. Keys: lut, ff, dsp, bram, interval_cycles, latency_cycles, latency_s,
     throughput_per_s; notes say which resource the device does not have enough of."""
-    works = [work_of(layer) for layer in workload.layers]
-    schedule = plan([work for work in works if work], settings.multiplier_budget(device))
-    runs = list(_runs(workload, works, schedule))
+    works = works_of(workload)
+    schedule = plan(works, settings.budget(device))
+    runs = [_Run(*each) for each in zip(workload.layers, works, schedule.options, strict=True)]
     layers = tuple(LayerCost(run.layer.name, _layer_costs(run)) for run in runs)
     costs = {key: _total(key, sum, layers) for key in _RESOURCES}
     costs["interval_cycles"] = _total("interval_cycles", max, layers)
@@ -91,33 +99,18 @@ def estimate(workload: Workload, device: Device) -> Estimate:
     return Estimate(costs, layers, combine, tuple(_notes(costs, device, schedule)))
 
 
-def _runs(workload: Workload, works: list[Work | None], schedule: Schedule) -> Iterable[_Run]:
-    factors = iter(schedule.reuse_factors)
-    images = any(layer.op in ("conv", "depthwise", "pool") for layer in workload.layers)
-    stream = images or workload.weights > MAX_PARALLEL_WEIGHTS
-    constant = schedule.strategy == "Latency"
-    for layer, work in zip(workload.layers, works, strict=True):
-        yield _Run(layer, work, next(factors) if work else 1, constant, stream)
-
-
 def _layer_costs(run: _Run) -> dict[str, Quantity]:
-    weight_bits, input_bits = run.bits
-    m, layer = run.multipliers, run.layer
-    fabric = m * weight_bits * input_bits * (0.4 * (1 - layer.zero_fraction) if run.constant else 1.0)
-    buffered = (layer.kernel[0] - 1) * layer.in_shape[-1] * layer.in_shape[0] if len(layer.in_shape) == 3 else 0
-    lut = m * run.accumulator_bits + 300 + buffered * input_bits / 32
-    deep = run.reuse > 32 and not run.constant
-    bram = ceil(m * weight_bits / 36) * ceil(run.reuse / 512) if deep else 0
-    if run.stream and len(layer.out_shape) == 3:
-        bram += ceil(layer.out_shape[0] * _BITS / 36) * ceil(prod(layer.out_shape[1:]) / 512)
-    value = lut + (fabric if run.constant else 0)
+    work, option = run.work, run.option
+    lut = option.lut + work.lut
+    constant = option.strategy == "Latency"
+    products = 0.0 if constant else option.multipliers * work.weight_bits * work.input_bits  # as LUTs, at most
     low, high = _ERROR["lut"]
     return {
-        "lut": Quantity(value, lut * low, (lut + fabric) * high, UNITS["lut"], "modelled", SOURCE),
-        "ff": _within("ff", 1.5 * m * run.accumulator_bits + 200, "ff"),
-        "dsp": Quantity(0 if run.constant else m, 0, m, UNITS["dsp"], "modelled", SOURCE),
-        "bram": _within("bram", bram, "bram"),
-        "interval_cycles": _within("cycles", run.cycles, "interval_cycles"),
+        "lut": Quantity(lut, lut * low, (lut + products) * high, UNITS["lut"], "modelled", SOURCE),
+        "ff": _within("ff", 1.5 * option.multipliers * work.sum_bits + 200, "ff"),
+        "dsp": Quantity(option.dsp, 0, option.dsp, UNITS["dsp"], "modelled", SOURCE),
+        "bram": _within("bram", option.bram + work.bram, "bram"),
+        "interval_cycles": _within("cycles", option.cycles, "interval_cycles"),
     }
 
 
@@ -165,11 +158,13 @@ def _first_window(layer: Layer) -> float:
 
 
 def _notes(costs: dict[str, Quantity], device: Device, schedule: Schedule) -> Iterable[str]:
-    yield f"Strategy {schedule.strategy}, {schedule.multipliers} multipliers, largest reuse factor " + str(
-        max(schedule.reuse_factors, default=1)
+    limit = f"; faster is forbidden by {schedule.tightest}" if schedule.tightest else ""
+    yield (
+        f"Strategy {schedule.strategy}, {schedule.multipliers} multipliers, largest reuse factor "
+        f"{max(schedule.reuse_factors, default=1)}{limit}"
     )
     if not schedule.fits:
-        yield f"Even the most shared schedule needs {schedule.multipliers} multipliers: more than the device offers."
+        yield does_not_fit(schedule)
     for key in _RESOURCES:
         offered = device.resources.get(key)
         if offered is not None and costs[key].value > offered.value:

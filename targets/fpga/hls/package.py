@@ -12,6 +12,7 @@ from ....compiler.integer import graph as ir
 from .layout import axes_of
 from .lower import Lowered
 from .reuse import Schedule
+from .schedule import reasons
 from .spec import Spec
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -118,6 +119,7 @@ def archive(out: Path, files: Sequence[str], destination: Path) -> None:
 
 def manifest(graph: ir.Graph, lowered: Lowered, spec: Spec, schedule: Schedule) -> dict[str, Any]:
     """Settings, ports and layers with types, strategy and reuse factor, as JSON-ready data."""
+    why = reasons(spec.layers, schedule)
     return {
         "backend": spec.backend,
         "part": spec.part,
@@ -125,6 +127,15 @@ def manifest(graph: ir.Graph, lowered: Lowered, spec: Spec, schedule: Schedule) 
         "io_type": spec.io_type,
         "strategy": schedule.strategy,
         "multipliers": schedule.multipliers,
+        "schedule": {
+            "interval_cycles": schedule.interval_cycles,
+            "fits": schedule.fits,
+            "binding": schedule.binding,
+            "tightest": schedule.tightest,
+            "needed": {key: round(value) for key, value in schedule.needed.items()},
+            "offered": {key: round(value) for key, value in schedule.offered.items()},
+            "basis": "modelled",
+        },
         "top": spec.project,
         "ports": [
             *(_port(graph, lowered, name, "input") for name in lowered.inputs),
@@ -139,6 +150,8 @@ def manifest(graph: ir.Graph, lowered: Lowered, spec: Spec, schedule: Schedule) 
                 "types": dict(layer.types),
                 "strategy": layer.strategy if layer.products else None,
                 "reuse_factor": layer.reuse_factor if layer.products else None,
+                "stream_depth": layer.stream_depth or None,
+                "why": why.get(layer.name),
             }
             for layer in spec.layers
         ],

@@ -1,111 +1,182 @@
-"""Which layer shares its multipliers how often: the schedule of a network on the multipliers of a device.
+"""Which layer is built how: the schedule of a network under the DSP slices, LUTs and block RAM of a device.
 
-With reuse factor r a layer of P products has P / r multipliers and takes r cycles per call. The rule: every layer may
-take up to T cycles per sample, so it gets the largest valid factor r with calls * r <= T (at least the smallest valid
-one); T is the smallest number for which all multipliers together fit the budget. So the layers of a pipeline are
-balanced and the slowest one is as fast as the device allows.
-
-If the whole network fits at factor 1, every layer runs with strategy Latency: weights become constants, zeros cost
-nothing. Otherwise all use Resource, whose weights live in memory. No layer gets more than 4096 multipliers, the limit
-of a complete partition in Vitis HLS.
+A multiple-choice knapsack: one option (strategy and reuse factor, see `options`) per layer, such that the slowest layer
+of the pipeline is as fast as the device allows (the initiation interval), and among those schedules the one that takes
+the smallest share of the device. A schedule within T cycles exists or not, monotonically in T, so T is found by
+bisection. For one T the cheapest option of every layer is the answer whenever these fit together; otherwise HiGHS
+decides (scipy.optimize.milp). The result is exact, not a heuristic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
-from .spec import HlsLayer, Strategy
+import numpy as np
 
-MAX_MULTIPLIERS = 4096
+from .options import Option, Work, options_of
+from .spec import Strategy
+
+RESOURCES = ("dsp", "lut", "bram")
+_MILP_NODES = 10_000  # a bound that does not depend on the machine; networks of a hundred layers take a few
 
 
 @dataclass(frozen=True)
-class Work:
-    """What the planner knows of a layer: a product [n_in] x [n_out] (or n_in single products, `depthwise`), `calls`
-    times per sample."""
+class Budget:
+    """What all layers together may take. `lut_share`: of the LUTs that layers leave whatever their schedule."""
 
-    n_in: int
-    n_out: int
-    calls: int
-    depthwise: bool = False
-
-    @property
-    def products(self) -> int:
-        return self.n_in if self.depthwise else self.n_in * self.n_out
+    dsp: float
+    lut: float
+    bram: float
+    lut_share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Strategy of all layers and one reuse factor per layer; `fits` says whether the multipliers fit the budget."""
+    """One option per layer. `binding`: where nothing fits, the resource that lacks most; `needed`: what the design
+    takes of each resource; `tightest`: the resource that keeps the design from being faster."""
 
-    strategy: Strategy
-    reuse_factors: tuple[int, ...]
-    multipliers: int
-    fits: bool
+    options: tuple[Option, ...]
+    needed: Mapping[str, float]
+    offered: Mapping[str, float]
+    binding: str = ""
+    tightest: str = ""
 
+    @property
+    def fits(self) -> bool:
+        return not self.binding
 
-@cache
-def valid_factors(n_in: int, n_out: int, depthwise: bool) -> tuple[int, ...]:
-    """Reuse factors that hls4ml's Resource kernels compute correctly, ascending.
+    @property
+    def reuse_factors(self) -> tuple[int, ...]:
+        return tuple(option.reuse for option in self.options)
 
-    Dense: a divisor of n_in * n_out that divides n_in * n_out into whole rows below n_in, or a multiple of n_in
-    (hls4ml 1.3, FPGABackend._validate_reuse_factor). Depthwise: a divisor of n_in; above n_out a multiple of n_out.
-    """
-    if depthwise:
-        factors = [r for r in _divisors(n_in) if r <= n_out or r % n_out == 0]
-    else:
-        whole = n_in * n_out
-        factors = [r for r in _divisors(whole) if (n_in % r == 0 if r < n_in else r % n_in == 0)]
-    products = n_in if depthwise else n_in * n_out
-    return tuple(r for r in factors if products // r <= MAX_MULTIPLIERS) or (factors[-1],)
+    @property
+    def multipliers(self) -> int:
+        return sum(option.multipliers for option in self.options)
 
+    @property
+    def interval_cycles(self) -> int:
+        return max((option.cycles for option in self.options), default=1)
 
-def _divisors(number: int) -> list[int]:
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return sorted({*small, *(number // d for d in small)})
-
-
-def _factor(work: Work, cycles: int) -> int:
-    """The largest valid factor that keeps the layer within `cycles` per sample, else the smallest."""
-    valid = valid_factors(work.n_in, work.n_out, work.depthwise)
-    return max((r for r in valid if r * work.calls <= cycles), default=valid[0])
+    @property
+    def strategy(self) -> str:
+        """That of all layers that multiply, or `mixed`."""
+        found = {option.strategy for option in self.options if option.multipliers} or {"Latency"}
+        return found.pop() if len(found) == 1 else "mixed"
 
 
-def plan(works: Sequence[Work], budget: int) -> Schedule:
-    """The schedule of layers on at most `budget` multipliers; where even the slowest does not fit, that one."""
-    flat = sum(work.products for work in works)
-    if flat <= budget and all(work.products <= MAX_MULTIPLIERS for work in works):
-        return Schedule("Latency", (1,) * len(works), flat, True)
-    targets = sorted({r * w.calls for w in works for r in valid_factors(w.n_in, w.n_out, w.depthwise)})
+def plan(works: Sequence[Work], budget: Budget) -> Schedule:
+    """The fastest schedule within the budget; where none is, the one that takes least of what lacks most."""
+    return _plan(tuple(works), budget)
 
-    def factors(cycles: int) -> tuple[int, ...]:
-        return tuple(_factor(work, cycles) for work in works)
 
-    def multipliers(chosen: Sequence[int]) -> int:
-        return sum(-(-work.products // r) for work, r in zip(works, chosen, strict=True))
-
-    low, high = 0, len(targets) - 1  # the count of multipliers falls as the target grows
+@lru_cache(maxsize=4096)
+def _plan(works: tuple[Work, ...], budget: Budget) -> Schedule:
+    fixed = np.array([0.0, sum(work.lut for work in works), sum(work.bram for work in works)])
+    whole = np.array([budget.dsp, budget.lut, budget.bram])
+    left = whole - fixed
+    left[1] *= budget.lut_share
+    problem = _Problem([options_of(work) for work in works], np.maximum(left, 0))
+    targets = sorted({option.cycles for options in problem.options for option in options})
+    low, high, best = 0, len(targets), None
     while low < high:
         middle = (low + high) // 2
-        if multipliers(factors(targets[middle])) <= budget:
-            high = middle
-        else:
+        found = problem.within(targets[middle])
+        if found is None:
             low = middle + 1
-    chosen = factors(targets[low])
-    return Schedule("Resource", chosen, multipliers(chosen), multipliers(chosen) <= budget)
+        else:
+            high, best = middle, found
+    chosen = best or problem.smallest()
+    needed = dict(zip(RESOURCES, (fixed + _total(chosen)).tolist(), strict=True))
+    offered = dict(zip(RESOURCES, (fixed + left).tolist(), strict=True))
+    if best is None or (left < 0).any():
+        return Schedule(chosen, needed, dict(zip(RESOURCES, whole.tolist(), strict=True)), _most_lacking(needed, whole))
+    return Schedule(chosen, needed, offered, tightest=problem.obstacle(targets[low - 1]) if low else "options")
 
 
-def work_of(layer: HlsLayer) -> Work:
-    """The planner's view of a layer that multiplies."""
-    single = layer.class_name in ("DepthwiseConv2D", "BatchNormalization")
-    return Work(layer.n_in, layer.n_out, layer.calls, depthwise=single)
+def _most_lacking(needed: Mapping[str, float], whole: np.ndarray) -> str:
+    return max(RESOURCES, key=lambda key: needed[key] / max(whole[RESOURCES.index(key)], 1e-9))
 
 
-def schedule(layers: Sequence[HlsLayer], budget: int) -> tuple[tuple[HlsLayer, ...], Schedule]:
-    """The layers with strategies and reuse factors, and the schedule of those that multiply."""
-    working = [layer for layer in layers if layer.products]
-    found = plan([work_of(layer) for layer in working], budget)
-    chosen = {layer.name: r for layer, r in zip(working, found.reuse_factors, strict=True)}
-    return tuple(layer.scheduled(found.strategy, chosen.get(layer.name, 1)) for layer in layers), found
+def _use(option: Option) -> tuple[float, float, float]:
+    return option.dsp, option.lut, option.bram
+
+
+def _total(options: Sequence[Option]) -> np.ndarray:
+    return np.array([_use(option) for option in options]).reshape(-1, 3).sum(axis=0)
+
+
+class _Problem:
+    """The knapsack: the options of each layer, and how much of each resource they may take."""
+
+    def __init__(self, options: Sequence[tuple[Option, ...]], left: np.ndarray) -> None:
+        self.options = options
+        self.left = left
+        self.uses = [np.array([_use(option) for option in choice]) for choice in options]  # [options, resources]
+        self.cycles = [np.array([option.cycles for option in choice]) for choice in options]
+        self.shares = [use @ (1 / np.maximum(left, 1e-9)) for use in self.uses]  # of the device, summed
+
+    def _allowed(self, cycles: int) -> list[np.ndarray]:
+        return [np.flatnonzero(each <= cycles) for each in self.cycles]
+
+    def within(self, cycles: int) -> tuple[Option, ...] | None:
+        """The smallest choice in which no layer takes more cycles, or None where none fits."""
+        allowed = self._allowed(cycles)
+        if any(not len(each) for each in allowed) or (self._least(allowed) > self.left + 1e-9).any():
+            return None
+        picks = [each[np.argmin(share[each])] for each, share in zip(allowed, self.shares, strict=True)]
+        if (_total([o[p] for o, p in zip(self.options, picks, strict=True)]) <= self.left + 1e-9).all():
+            return tuple(o[p] for o, p in zip(self.options, picks, strict=True))
+        return self._milp(allowed)
+
+    def _least(self, allowed: list[np.ndarray]) -> np.ndarray:
+        """Of each resource, the least that any choice takes."""
+        return np.sum([use[each].min(axis=0) for use, each in zip(self.uses, allowed, strict=True)], axis=0)
+
+    def _milp(self, allowed: list[np.ndarray]) -> tuple[Option, ...] | None:
+        from scipy.optimize import Bounds, LinearConstraint, milp  # slow to import, and seldom needed
+        from scipy.sparse import block_diag
+
+        uses = np.concatenate([use[each] for use, each in zip(self.uses, allowed, strict=True)])
+        shares = np.concatenate([share[each] for share, each in zip(self.shares, allowed, strict=True)])
+        one_each = block_diag([np.ones((1, len(each))) for each in allowed], format="csc")
+        limits = [LinearConstraint(one_each, 1, 1), LinearConstraint(uses.T, -np.inf, self.left)]
+        options = {"node_limit": _MILP_NODES}
+        found = milp(shares, integrality=np.ones(len(shares)), bounds=Bounds(0, 1), constraints=limits, options=options)
+        if found.x is None:
+            return None
+        ends = np.cumsum([len(each) for each in allowed])
+        picks = [int(np.argmax(part)) for part in np.split(found.x, ends[:-1])]
+        return tuple(o[each[p]] for o, each, p in zip(self.options, allowed, picks, strict=True))
+
+    def smallest(self) -> tuple[Option, ...]:
+        """The choice that takes the least share of the device, however slow."""
+        return tuple(o[int(np.argmin(share))] for o, share in zip(self.options, self.shares, strict=True))
+
+    def obstacle(self, cycles: int) -> str:
+        """What forbids a choice within so many cycles: a resource, or `options` where some layer has none so fast."""
+        allowed = self._allowed(cycles)
+        if any(not len(each) for each in allowed):
+            return "options"
+        least = self._least(allowed) / np.maximum(self.left, 1e-9)
+        return RESOURCES[int(np.argmax(least))]
+
+
+def does_not_fit(found: Schedule) -> str:
+    """The resource that binds, and what would fit, in words."""
+    key = found.binding
+    need, offer = found.needed[key], found.offered[key]
+    return (
+        f"Even the most shared schedule needs {need:,.0f} {key} of {offer:,.0f} that a design may take here: a network "
+        f"of about {offer / need:.0%} of its size or {need / max(offer, 1):.1f} times as many here would fit."
+    )
+
+
+def strategy_in_words(strategy: Strategy) -> str:
+    """Why a layer has its strategy, for reports."""
+    return {
+        "Latency": "constants in logic: no DSP slices, zeros cost nothing",
+        "Resource": "weights in memory, multipliers shared",
+        "Compressed": "only nonzero weights stored, multipliers shared",
+    }[strategy]

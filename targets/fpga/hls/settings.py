@@ -10,11 +10,13 @@ from typing import Literal, cast
 from ....compiler.errors import UsageError
 from ....compiler.quantity import Quantity
 from ....compiler.target import Device
+from .reuse import Budget
 
 BACKENDS = ("Vitis", "Vivado")  # of hls4ml; its others are not exact on this route
 SCHEMES = ("pow2", "fixed")
 FEWEST_MULTIPLIERS = 8
 DSP_SHARE = 0.8  # of a device's DSP slices may multiply; the rest is left for addresses and for the platform
+LUT_SHARE, BRAM_SHARE = 0.7, 0.8  # fuller devices seldom meet their clock (AMD UG949 advises 70 % and 80 %)
 
 
 def part(device: Device) -> str:
@@ -49,6 +51,20 @@ def multiplier_budget(device: Device) -> int:
         raise _missing(device, "resource", "dsp")
     most = int(device.resources["dsp"].value * DSP_SHARE)
     return min(most, int(device.data.get("multipliers", most)))
+
+
+def budget(device: Device) -> Budget:
+    """What a design may take of this device; fewer `multipliers` leave fewer LUTs for products, too."""
+    for key in ("lut", "bram"):
+        if key not in device.resources:
+            raise _missing(device, "resource", key)
+    dsp = multiplier_budget(device)
+    return Budget(
+        dsp=dsp,
+        lut=device.resources["lut"].value * LUT_SHARE,
+        bram=device.resources["bram"].value * BRAM_SHARE,
+        lut_share=dsp / max(int(device.resources["dsp"].value * DSP_SHARE), 1),
+    )
 
 
 def multiplier_choices(device: Device) -> tuple[int, ...]:

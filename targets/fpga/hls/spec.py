@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ....compiler.errors import InvalidModelError
 
 IoType = Literal["io_parallel", "io_stream"]
-Strategy = Literal["Latency", "Resource"]
+Strategy = Literal["Latency", "Resource", "Compressed"]
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 
 
@@ -39,6 +39,7 @@ class HlsLayer:
     reuse_factor: int = 1
     n_in: int = 0  # products per output and call, for layers that multiply
     n_out: int = 0
+    stream_depth: int = 0  # of the output's FIFO, in pixels; 0 leaves it to hls4ml
     calls: int = 1  # how often a sample asks for the products: output pixels of a convolution
 
     @property
@@ -51,9 +52,9 @@ class HlsLayer:
         """Products of one call, shared `reuse_factor` times: n_in of a depthwise layer, n_in * n_out of a dense one."""
         return self.n_in * (1 if self.class_name in ("DepthwiseConv2D", "BatchNormalization") else self.n_out)
 
-    def scheduled(self, strategy: Strategy, reuse_factor: int) -> HlsLayer:
+    def scheduled(self, strategy: Strategy, reuse_factor: int, stream_depth: int = 0) -> HlsLayer:
         """The layer with another schedule."""
-        return replace(self, strategy=strategy, reuse_factor=reuse_factor)
+        return replace(self, strategy=strategy, reuse_factor=reuse_factor, stream_depth=stream_depth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,8 @@ class Spec:
             words += [f"{key}[{'x'.join(map(str, array.shape))}]" for key, array in sorted(layer.arrays.items())]
             if layer.products:
                 words += [f"{layer.strategy}/{layer.reuse_factor}"]
+            if layer.stream_depth:
+                words += [f"depth/{layer.stream_depth}"]
             lines.append(f"{layer.name} = {layer.class_name}({', '.join(layer.inputs)}) {' '.join(words)}")
         return "\n".join(lines) + "\n"
 

@@ -38,7 +38,8 @@ def configuration(spec: Spec) -> dict[str, Any]:
         "LayerName": {
             layer.name: {
                 "Precision": dict(layer.types),
-                "Strategy": layer.strategy,
+                "Strategy": "Resource" if layer.strategy == "Compressed" else layer.strategy,
+                "Compression": layer.strategy == "Compressed",
                 "ReuseFactor": layer.reuse_factor,
                 "Trace": layer.traced,
             }
@@ -64,7 +65,20 @@ def write(spec: Spec) -> None:
     model = ModelGraph.from_layer_list(
         configuration(spec), layers, inputs=list(spec.inputs), outputs=list(spec.outputs)
     )
+    _set_depths(model, {layer.name: layer.stream_depth for layer in spec.layers if layer.stream_depth})
     model.write()
+
+
+def _set_depths(model: Any, depths: dict[str, int]) -> None:
+    """Gives every stream its depth. What hls4ml inserts itself: copies take that of the layer they copy, padding, which
+    only convolutions read, one row."""
+    for layer in model.get_layers():
+        copied = layer.name.removeprefix("clone_") if layer.class_name == "Clone" else layer.name
+        for variable in layer.variables.values():
+            depth = variable.shape[-2] if layer.class_name.startswith("ZeroPadding") else depths.get(copied)
+            pragma = getattr(variable, "pragma", None)
+            if depth and isinstance(pragma, tuple) and pragma[0] == "stream":
+                variable.pragma = ("stream", int(depth))
 
 
 class _Trace(ctypes.Structure):

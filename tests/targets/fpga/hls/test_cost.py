@@ -103,8 +103,9 @@ def test_zeros_are_free_where_weights_are_constants() -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    (estimate,) = TARGET.cost([Workload((conv("a", 64, 256, 112),))], DEVICE)
+    (estimate,) = TARGET.cost([Workload((conv("a", 512, 512, 14),))], DEVICE)
     assert any(note.startswith("bram:") for note in estimate.notes)
+    assert any("bram of 224" in note and "would fit" in note for note in estimate.notes)
 
 
 def test_depthwise_layers_cost_less_than_dense_ones() -> None:
@@ -131,7 +132,7 @@ def test_every_board_has_what_the_backend_needs(name: str) -> None:
 
 def test_a_device_without_a_part_or_with_an_unknown_setting() -> None:
     bare = Device("bare", "fpga", "hls", "no data")
-    with pytest.raises(UsageError, match="no resource 'dsp'"):
+    with pytest.raises(UsageError, match="no resource 'lut'"):
         TARGET.cost([network(8)], bare)
     odd = replace(DEVICE, data={**DEVICE.data, "hls_scheme": "affine"})
     with pytest.raises(UsageError, match="hls_scheme") as caught:

@@ -16,7 +16,7 @@ from prunus.compiler.integer import requant
 from prunus.targets.catalog import resolve
 from prunus.targets.fpga.hls import HlsTarget, settings
 from prunus.targets.fpga.hls.lower import lower_graph
-from prunus.targets.fpga.hls.reuse import schedule
+from prunus.targets.fpga.hls.schedule import schedule
 from prunus.targets.fpga.hls.spec import Spec
 
 _, DEVICE = resolve("pynq-z2")
@@ -25,7 +25,7 @@ Golden = Callable[[str, str], None]
 
 def text_of(graph: ir.Graph) -> str:
     lowered = lower_graph(graph)
-    layers, _ = schedule(lowered.layers, settings.multiplier_budget(DEVICE))
+    layers, _ = schedule(lowered.layers, settings.budget(DEVICE), lowered.io_type)
     spec = Spec(layers, lowered.inputs, lowered.outputs, lowered.io_type, "Vitis", "part", 5.0)
     findings = "".join(f"# {f.layer} {f.placement} {f.reason_code}\n" for f in lowered.findings)
     return f"# {lowered.io_type}\n{findings}{spec.text()}"

@@ -9,7 +9,7 @@ import pytest
 
 from prunus.compiler.integer import requant
 from prunus.compiler.integer.ops import round_shift
-from prunus.targets.fpga.hls import layout, reuse
+from prunus.targets.fpga.hls import layout
 from prunus.targets.fpga.hls.pooling import plan_average, quotient
 from prunus.targets.fpga.hls.types import Fixed, holding, saturating
 
@@ -96,57 +96,3 @@ def test_one_bit_too_few_is_noticed() -> None:
     exact = np.rint(sums / 25)  # 25 is odd: there are no ties
     assert (round_shift(quotient(sums, 25, 6), np.asarray(6)) == exact).all()
     assert (round_shift(quotient(sums, 25, 2), np.asarray(2)) != exact).any()
-
-
-# -- schedules -------------------------------------------------------------------------------------------------------
-
-
-def hls4ml_accepts(n_in: int, n_out: int, factor: int) -> bool:
-    """The rule of hls4ml's documentation for the Resource strategy."""
-    limit = -(-(n_in * n_out) // min(n_in, factor))
-    correct = (limit % n_out == 0 or factor >= n_in) and (factor % n_in == 0 or factor < n_in)
-    return correct and (n_in * n_out) % factor == 0
-
-
-@pytest.mark.parametrize(("n_in", "n_out"), [(16, 64), (27, 8), (7, 5), (64, 1), (1, 12)])
-def test_factors_are_those_that_hls4ml_takes(n_in: int, n_out: int) -> None:
-    want = tuple(r for r in range(1, n_in * n_out + 1) if hls4ml_accepts(n_in, n_out, r))
-    assert reuse.valid_factors(n_in, n_out, False) == want
-
-
-def test_no_layer_gets_more_multipliers_than_a_partition_allows() -> None:
-    for factor in reuse.valid_factors(1152, 128, False):
-        assert 1152 * 128 // factor <= reuse.MAX_MULTIPLIERS
-
-
-WORKS = (
-    reuse.Work(27, 16, 1024),
-    reuse.Work(144, 16, 1024, depthwise=True),
-    reuse.Work(144, 32, 256),
-    reuse.Work(64, 10, 1),
-)
-
-
-@pytest.mark.parametrize("budget", [20, 100, 500, 2000])
-def test_the_schedule_fits_and_the_next_faster_one_does_not(budget: int) -> None:
-    found = reuse.plan(WORKS, budget)
-    assert found.fits and found.multipliers <= budget
-    slowest = max(r * work.calls for r, work in zip(found.reuse_factors, WORKS, strict=True))
-    faster = [
-        max((r for r in reuse.valid_factors(w.n_in, w.n_out, w.depthwise) if r * w.calls < slowest), default=0)
-        for w in WORKS
-    ]
-    if all(faster):
-        assert sum(-(-w.products // r) for w, r in zip(WORKS, faster, strict=True)) > budget
-
-
-def test_what_fits_at_once_runs_with_constant_weights() -> None:
-    small = (reuse.Work(8, 8, 1), reuse.Work(8, 4, 1))
-    assert reuse.plan(small, 96) == reuse.Schedule("Latency", (1, 1), 96, True)
-    assert reuse.plan(small, 95).strategy == "Resource"
-
-
-def test_a_network_that_cannot_fit_says_so() -> None:
-    found = reuse.plan((reuse.Work(4, 4, 1),) * 5, 3)
-    assert not found.fits
-    assert found.multipliers == 5
