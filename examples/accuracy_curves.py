@@ -12,9 +12,8 @@ Channels are chosen and the rest is refitted on at most 512 unlabelled samples:
 * `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples, and to windows
   of the natural pictures of --transfer where the network sees colour pictures
 
-Its recipes were compared by how close the pruned network comes to the unpruned one on calibration samples that were kept
-out of training. Accuracy is scored on other, labelled samples. Channels that were dead before are removed first and not
-counted.
+Its recipes were compared by how close the pruned network comes to the unpruned one on calibration samples kept out of
+training. Accuracy is scored on other, labelled samples. Channels that were dead before are removed first, not counted.
 OUT/curves.json keeps every run, and runs that it holds are not repeated; OUT/curves.md and OUT/curves.svg show them.
 FOLDER holds the networks of MLPerf Tiny and their data (tests/support/data_splits.toml names the files); without it,
 only the network for digits is pruned.
