@@ -3,7 +3,8 @@
     python tests/bench/fpga/estimator.py [--route] [--fit] [--only NAME …] [--json FILE]
 
 LUTs are those of the network alone (LUT4 + 2 CCU2C of `synth_ecp5`); Fmax is that of the whole board design on the
-ULX3S (ECP5-85k), routed with nextpnr's seed 1. Builds are kept in the cache: an interrupted run goes on.
+ULX3S (ECP5-85k), routed with nextpnr's seed 1. Builds are kept in the cache: an interrupted run goes on. Rows go into
+FILE beside those of other designs; `estimator.json` holds what was measured.
 """
 
 from __future__ import annotations
@@ -30,37 +31,43 @@ from prunus.targets.fpga.rtl.placement import place
 LUT_BOUND, FMAX_BOUND = 0.10, 0.20
 
 
-def measure(design: Design, route: bool) -> dict[str, Any]:
-    """Predicted and made: lut, and with `route` fmax_mhz."""
+def predict(design: Design, folder: Path) -> tuple[dict[str, Any], synth.Design]:
+    """What the model says, and the sources of the whole board design, written into a folder."""
     device = catalog.device_files()["ulx3s-85f"].device("rtl")
     period = device.data["clock_period_ns"]
     assert isinstance(period, Quantity)
     device = replace(device, data={**device.data, "clock_period_ns": replace(period, value=1e3 / design.clock_mhz)})
     board = board_of(device)
-    with tempfile.TemporaryDirectory() as scratch:
-        graph = design.graph(Path(scratch))
-        placement = place(graph)
-        pipeline = pipelined(graph, placement, board)
-        out = Path(scratch, "project")
-        out.mkdir()
-        package.write_project(out, graph, placement, pipeline, board, device.title, device.name)
-        whole = build_design(out, board)
+    graph = design.graph(folder)
+    placement = place(graph)
+    pipeline = pipelined(graph, placement, board)
+    out = folder / "project"
+    out.mkdir()
+    package.write_project(out, graph, placement, pipeline, board, device.title, device.name)
     fabric = cost.FABRICS[board.family]
-    alone = replace(whole, folder=whole.folder / "alone", top="network", sources=(whole.sources[-2],))
-    found: dict[str, Any] = {
+    counted = cost.count(pipeline, fabric)
+    row = {
         "name": design.name,
         "architecture": design.architecture,
         "bits": f"{design.weight_bits}/{design.activation_bits}",
         "depth": pipeline.depth,
-        "lut_predicted": round(cost.count(pipeline, fabric)["lut"]),
-        "lut_made": synth.synthesise(alone).resources["lut"],
-        "ff_predicted": round(cost.count(pipeline, fabric)["ff"]),
-        "ff_made": synth.synthesise(alone).resources["ff"],
+        "lut_predicted": round(counted["lut"]),
+        "ff_predicted": round(counted["ff"]),
+        "fmax_predicted_mhz": round(cost.fmax_hz(pipeline, fabric) / 1e6, 1),
     }
+    return row, build_design(out, board)
+
+
+def measure(design: Design, route: bool) -> dict[str, Any]:
+    """Predicted and made: lut and ff, with `route` fmax_mhz."""
+    with tempfile.TemporaryDirectory() as scratch:
+        found, whole = predict(design, Path(scratch))
+    alone = replace(whole, folder=whole.folder / "alone", top="network", sources=(whole.sources[-2],))
+    made = synth.synthesise(alone).resources
+    found |= {"lut_made": made["lut"], "ff_made": made["ff"]}
     if route:
         synth.synthesise(whole)
         routed = synth.place_and_route(whole)
-        found["fmax_predicted_mhz"] = round(cost.fmax_hz(pipeline, fabric) / 1e6, 1)
         found["fmax_made_mhz"] = round(min(reached for reached, _ in routed.clocks_hz.values()) / 1e6, 1)
     return found
 
@@ -80,6 +87,13 @@ def line(row: dict[str, Any]) -> str:
     return text
 
 
+def keep(row: dict[str, Any], path: Path) -> None:
+    """Puts a row into a file, in place of an older one of the same design."""
+    kept = {each["name"]: each for each in json.loads(path.read_text())} if path.is_file() else {}
+    rows = (kept | {row["name"]: row}).values()
+    path.write_text("[\n" + ",\n".join(json.dumps(each) for each in rows) + "\n]\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--route", action="store_true", help="place and route, too (minutes a design)")
@@ -95,7 +109,7 @@ def main() -> int:
         rows.append(measure(design, options.route))
         print(line(rows[-1]), flush=True)
         if options.json:
-            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            keep(rows[-1], options.json)
     missed = [row["name"] for row in rows if abs(error(row, "lut")) > LUT_BOUND]
     missed += [r["name"] for r in rows if "fmax_made_mhz" in r and abs(error(r, "fmax", "_mhz")) > FMAX_BOUND]
     print(f"{len(rows)} designs, outside of the bounds (LUT 10 %, Fmax 20 %): {', '.join(missed) or 'none'}")
