@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +29,28 @@ def test_a_time_out_ends_the_whole_process_group(tmp_path: Path) -> None:
     assert caught.value.code == "time-out"
     child = int((tmp_path / "child.pid").read_text())
     for _ in range(100):
+        if not alive(child):
+            break
+        time.sleep(0.05)
+    assert not alive(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent ended")
+def test_a_program_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from prunus.targets.process import run; "
+        "run(['/bin/sh', '-c', 'echo $$ > child.pid; exec sleep 600'], what='', cwd=Path('.'), timeout_s=600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+    pid = tmp_path / "child.pid"
+    while not (pid.is_file() and pid.read_text().strip()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = int(pid.read_text())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    for _ in range(200):
         if not alive(child):
             break
         time.sleep(0.05)
