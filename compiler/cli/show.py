@@ -133,4 +133,5 @@ def print_report(report: ReportData, folder: str) -> None:
         else f"[red]missed: {escape(verdict.binding)}[/] ({escape(verdict.why)})"
     )
     output.print(f"Verdict: {state}. Costs before: the same network quantized, not pruned.")
+    output.print(f"Artefact: {escape(folder)}/artifact", soft_wrap=True)
     output.print(f"Report: {escape(folder)}/report.html", soft_wrap=True)

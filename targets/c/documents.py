@@ -14,6 +14,7 @@ from ...compiler.integer import graph as ir
 from ..bundle import element_type, is_identifier
 from .interface import Interface
 from .program import RUNTIME, Program, board_files, keep_flags, link_flags, model_sources, size_flags
+from .source import c_type
 from .toolchain import Toolchain
 
 SCHEMA = "prunus.c-bundle/2"
@@ -135,18 +136,17 @@ def _line(value: Mapping[str, Any]) -> str:
 
 def _example(model: Interface) -> str:
     """A call with every input and output: floats where the model has functions for them."""
-    lines = []
-    for symbol, name in model.inputs():
-        count = f"PRUNUS_MODEL_{symbol.upper()}_BYTES"
+    declarations, before, after = [], [], []
+    for symbol, name in model.values():
+        place, count = f"prunus_model_{symbol}()", f"PRUNUS_MODEL_{symbol.upper()}_BYTES"
         if name in model.quantize:
-            lines.append(f"prunus_model_quantize_{symbol}({symbol}, {count}, prunus_model_{symbol}());")
+            before.append(f"prunus_model_quantize_{symbol}({symbol}, {count}, {place});")
+        elif symbol.startswith("input"):
+            before.append(f"memcpy({place}, {symbol}, {count});")
+        elif name in model.dequantize:
+            after.append(f"prunus_model_dequantize_{symbol}({place}, {count}, {symbol});")
         else:
-            lines.append(f"memcpy(prunus_model_{symbol}(), {symbol}, {count});")
-    lines.append("if (prunus_model_run() != PRUNUS_OK) return 1;")
-    for symbol, name in model.outputs():
-        count = f"PRUNUS_MODEL_{symbol.upper()}_BYTES"
-        if name in model.dequantize:
-            lines.append(f"prunus_model_dequantize_{symbol}(prunus_model_{symbol}(), {count}, {symbol});")
-        else:
-            lines.append(f"memcpy({symbol}, prunus_model_{symbol}(), {count});")
-    return "\n".join(lines)
+            after.append(f"memcpy({symbol}, {place}, {count});")
+        is_float = name in model.quantize or name in model.dequantize
+        declarations.append(f"{'float' if is_float else c_type(model.core.tensors[name])} {symbol}[{count}];")
+    return "\n".join((*declarations, "", *before, "if (prunus_model_run() != PRUNUS_OK) return 1;", *after))

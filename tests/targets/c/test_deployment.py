@@ -54,6 +54,22 @@ def test_the_readme_s_commands_work(name: str, tmp_path: Path) -> None:
         assert not command.startswith("ctest") or "100% tests passed" in done.stdout
 
 
+def test_the_readme_s_example_compiles(small: Built, tmp_path: Path) -> None:
+    need("cc")
+    (text,) = re.findall(r"```c\n(.*?)```", (small.artifact.root / "README.md").read_text(), re.DOTALL)
+    includes, lines = (
+        [line for line in text.splitlines() if line.startswith("#") == wanted] for wanted in (True, False)
+    )
+    program = tmp_path / "own.c"
+    program.write_text("\n".join([*includes, "int own(void);", "int own(void) {", *lines, "return 0;", "}", ""]))
+    root = small.artifact.root
+    argv = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{root}", f"-I{root}/kernels/include", "-c"]
+    done = subprocess.run(
+        [*argv, str(program), "-o", str(tmp_path / "own.o")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_python_gets_what_the_reference_gives(small: Built, tmp_path: Path) -> None:
     need("cc", "make")
     root = shutil.copytree(small.artifact.root, tmp_path / "bundle")
