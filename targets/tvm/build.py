@@ -63,7 +63,8 @@ def find_toolchain(platform: Platform) -> Toolchain:
     return Toolchain(command, version[0].strip() if version else "unknown", platform)
 
 
-def _include_of_ffi() -> Path:
+def include_of_ffi() -> Path:
+    """Of the headers that adapter and example program are compiled with."""
     try:
         from tvm_ffi import libinfo
     except ImportError as error:
@@ -97,7 +98,7 @@ def _compile_adapter(toolchain: Toolchain, regions: tuple[PackedRegion, ...], fo
     write_table(regions, folder)
     for unit in ("adapter.cc", "regions.h"):
         shutil.copyfile(SOURCES / unit, folder / unit)
-    includes = ["-I.", f"-I{source_folder() / 'include'}", f"-I{_include_of_ffi()}"]
+    includes = ["-I.", f"-I{source_folder() / 'include'}", f"-I{include_of_ffi()}"]
     objects = []
     for unit in ("adapter.cc", TABLE):
         argv = [*toolchain.command, *COMPILE_FLAGS, *includes, "-c", unit, "-o", f"{unit}.o"]

@@ -19,7 +19,12 @@ from prunus.targets.tvm import TvmTarget
 def layer(op: str, shape: tuple[int, ...], out: tuple[int, ...], macs: int, weights: int, **fields) -> Layer:
     """An 8-bit layer."""
     bits = {"weight_bits": 8, "input_bits": 8, "output_bits": 8}
-    elements = {"input_elements": math.prod(shape), "output_elements": math.prod(out), "out_channels": out[0], "in_channels": shape[0]}
+    elements = {
+        "input_elements": math.prod(shape),
+        "output_elements": math.prod(out),
+        "out_channels": out[0],
+        "in_channels": shape[0],
+    }
     return Layer(f"n_{op}", op, shape, out, macs=macs, weights=weights, **bits, **elements, **fields)
 
 
