@@ -22,6 +22,7 @@ DOCUMENTS = (
     "targets/c/README.md",
     "targets/ort/README.md",
     "targets/fpga/README.md",
+    "targets/gpu/README.md",
     "tests/bench/README.md",
 )
 

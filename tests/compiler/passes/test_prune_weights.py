@@ -88,3 +88,15 @@ def zeros(model: Model, dtype: type) -> int:
     """Zeros in all weights of this type; biases have another in the quantized model, and few zeros in the other."""
     arrays = [value.const_value.numpy() for value in model.graph.initializers.values() if value.const_value is not None]
     return sum(int((array == 0).sum()) for array in arrays if array.dtype == dtype and array.ndim > 1)
+
+
+def test_auto_is_n_of_m_where_the_device_skips_that() -> None:
+    formats = Formats(n_m=(2, 4))
+    model = NETS["chain"]()
+    context = Context(formats=formats, options=Options(weight_sparsity=0.5), calibration=samples(model))
+    result = PruneWeights().run(model, context)
+    assert any("pattern 2:4" in note.text for note in result.notes)
+    assert "zeros-do-not-pay" not in codes(result)
+    other = Context(formats=formats, options=Options(weight_sparsity=0.5, pattern="16x4"))
+    (note,) = (note for note in PruneWeights().run(model, other).notes if note.code == "zeros-do-not-pay")
+    assert note.hint == "--pattern 2:4"
