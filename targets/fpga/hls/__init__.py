@@ -16,11 +16,11 @@ from ....compiler.errors import UnsupportedError, missing_extra
 from ....compiler.integer import ops
 from ....compiler.integer.graph import Graph
 from ....compiler.model.workload import Workload
-from ....compiler.quantity import Estimate
+from ....compiler.quantity import Estimate, Quantity
 from ....compiler.target import Artifact, Device, Emitted, Finding, Formats, Outputs, Progress, no_progress
-from . import cost, csim, package, process, settings
+from . import cost, csim, package, process, settings, synthesis
 from .lower import Lowered, lower_graph
-from .reuse import Schedule
+from .reuse import Schedule, does_not_fit
 from .schedule import reasons, schedule
 from .spec import HlsLayer, Spec
 from .vectors import write_vectors
@@ -46,8 +46,12 @@ class HlsTarget:
     name = "hls"
 
     def __init__(
-        self, compile_timeout_s: float = csim.COMPILE_TIMEOUT_S, run_timeout_s: float = csim.RUN_TIMEOUT_S
+        self,
+        compile_timeout_s: float = csim.COMPILE_TIMEOUT_S,
+        run_timeout_s: float = csim.RUN_TIMEOUT_S,
+        synthesis_timeout_s: float = synthesis.TIMEOUT_S,
     ) -> None:
+        self.synthesis_timeout_s = synthesis_timeout_s
         self.compile_timeout_s = compile_timeout_s
         self.run_timeout_s = run_timeout_s
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -87,6 +91,7 @@ class HlsTarget:
         if importlib.util.find_spec("hls4ml") is None:
             raise missing_extra("hls4ml", "fpga")
         layers, plan = schedule(lowered.layers, settings.budget(device), lowered.io_type)
+        _refuse_too_large(plan, device)
         spec = _spec(lowered, layers, device)
         progress("writing the HLS project", 0.0)
         with tempfile.TemporaryDirectory(prefix="prunus-hls-") as scratch:
@@ -102,7 +107,20 @@ class HlsTarget:
         package.write_scripts(out, spec, plan, manifest)
         package.archive(out, package.files_under(out), out / "firmware.zip")
         progress("writing the HLS project", 1.0)
-        return Artifact(out, package.files_under(out), manifest, _findings(graph, lowered, layers, plan))
+        costs = self._synthesised(out, spec, progress)
+        return Artifact(out, package.files_under(out), manifest, _findings(graph, lowered, layers, plan), costs)
+
+    def _synthesised(self, out: Path, spec: Spec, progress: Progress) -> dict[str, Quantity]:
+        """What the vendor's tool reports, which is kept as `csynth.xml`; nothing where it is not installed."""
+        progress("C synthesis", 0.0)
+        found = synthesis.synthesise(out / PROJECT, spec.project, spec.backend, self.synthesis_timeout_s)
+        if found is None:
+            return {}
+        report, tool = found
+        costs = synthesis.read_report(report, tool, spec.clock_period_ns)
+        (out / "csynth.xml").write_text(report, encoding="utf-8")
+        progress("C synthesis", 1.0)
+        return costs
 
     def run(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Outputs | Emitted:
         """Compiles the project's C simulation and runs the samples. The host quantizes the inputs as the graph says.
@@ -153,6 +171,21 @@ def _refuse(lowered: Lowered) -> None:
         why=first.hint,
         hint="`prunus check` lists every operator with its reason.",
     )
+
+
+def _refuse_too_large(plan: Schedule, device: Device) -> None:
+    """Raises UnsupportedError where even the low end of the model's range exceeds the device."""
+    if plan.fits:
+        return
+    low = cost.LEAST[plan.binding]
+    if plan.needed[plan.binding] * low > device.resources[plan.binding].value:
+        raise UnsupportedError(
+            "The design does not fit the device.",
+            code="device-too-small",
+            where=device.name,
+            why=f"binding: {plan.binding}. {does_not_fit(plan)}",
+            hint="Prune more, use fewer bits, or choose a larger device (`prunus targets`).",
+        )
 
 
 def _findings(graph: Graph, lowered: Lowered, layers: tuple[HlsLayer, ...], plan: Schedule) -> tuple[Finding, ...]:

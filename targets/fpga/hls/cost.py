@@ -29,6 +29,7 @@ SOURCE = "closed forms of hls4ml 1.3 designs, not synthesised"
 _BITS = 8  # this backend quantizes weights and activations to at most 8 bits
 _RESOURCES = ("lut", "ff", "dsp", "bram")
 _ERROR = {"lut": (0.4, 2.5), "ff": (0.3, 3.0), "bram": (0.3, 2.0), "cycles": (0.7, 3.0)}  # factors around the value
+LEAST = {"lut": _ERROR["lut"][0], "dsp": 0.0, "bram": _ERROR["bram"][0]}  # of the value, what a design takes at least
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,11 @@ from .lower import Lowered
 from .reuse import Schedule
 from .schedule import reasons
 from .spec import Spec
+from .synthesis import VENDORS, options_tcl
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAMP = "00000000"
 _DROPPED = ("hls4ml_config.yml",)  # hls4ml's own record; the manifest says the same and more
-_OPTIONS = {
-    "reset": 1,
-    "csim": 0,
-    "synth": 1,
-    "cosim": 0,
-    "validation": 0,
-    "export": 1,
-    "vsynth": 0,
-    "fifo_opt": 0,
-}
 _BUILD = """#!/bin/sh
 # Synthesises ./project and exports it as an IP core. Needs {product} on the PATH.
 set -eu
@@ -37,13 +28,6 @@ echo "build.sh: {product} is not on the PATH ({tools})." >&2
 echo "Install it and source its settings64.sh, then run this script again." >&2
 exit 6
 """
-_TOOLS = {  # by hls4ml backend: the product, and the command lines that build the project with it
-    "Vitis": ("AMD Vitis HLS", ("vitis-run --mode hls --tcl build_prj.tcl", "vitis_hls -f build_prj.tcl")),
-    "Vivado": (
-        "Xilinx Vivado HLS",
-        ("vivado_hls -f build_prj.tcl '" + " ".join(f"{key}={value}" for key, value in _OPTIONS.items()) + "'",),
-    ),
-}
 _README = """HLS project
 ===========
 part: {part}    clock: {clock:g} ns    interface: {io_type}    strategy: {strategy}
@@ -71,8 +55,7 @@ def clean(project: Path) -> None:
     script = project / "build_lib.sh"
     text = script.read_text(encoding="utf-8").replace("-O3", "-O2")
     script.write_text(re.sub(r"LIB_STAMP=\w+", f"LIB_STAMP={_STAMP}", text), encoding="utf-8")
-    options = "".join(f"    {key:10} {value}\n" for key, value in _OPTIONS.items())
-    (project / "build_opt.tcl").write_text(f"array set opt {{\n{options}}}\n", encoding="utf-8")
+    (project / "build_opt.tcl").write_text(options_tcl(export=True), encoding="utf-8")
 
 
 def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str, Any]) -> None:
@@ -81,11 +64,11 @@ def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str,
         f"  {port['direction']:6} {port['tensor']}: {port['type']}, shape {port['shape']}, axes {port['axes']}\n"
         for port in manifest["ports"]
     )
-    product, commands = _TOOLS[spec.backend]
-    tools = [command.split()[0] for command in commands]
+    vendor = VENDORS[spec.backend]
+    product, tools = vendor.product, vendor.tools
     attempts = "\n".join(
         f"if command -v {tool} >/dev/null 2>&1; then exec {command}; fi"
-        for tool, command in zip(tools, commands, strict=True)
+        for tool, command in zip(tools, vendor.commands, strict=True)
     )
     readme = _README.format(
         product=product,

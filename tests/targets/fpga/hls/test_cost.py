@@ -141,15 +141,16 @@ def test_a_device_without_a_part_or_with_an_unknown_setting() -> None:
 
 
 def digits_intervals(channel_multiple: int) -> list[float]:
-    """Modelled initiation intervals of the digits CNN, pruned more and more, in cycles."""
+    """Modelled initiation intervals of the digits CNN on few multipliers, pruned more and more, in cycles."""
     formats = replace(TARGET.formats(DEVICE), channel_multiple=channel_multiple)
     model = load(Path(__file__).resolve().parents[4] / "examples" / "digits" / "cnn.onnx")
+    small = replace(DEVICE, data={**DEVICE.data, "multipliers": 40})
     works = []
     for sparsity in (0.0, 0.1, 0.2, 0.4, 0.5):
         context = Context(formats=formats, options=Options(sparsity=sparsity, criterion="l2"))
         pruned = Pipeline.default(last="prune_channels").run(model, context).model
         works.append(quantized_like(workload(pruned), formats))
-    return [each.costs["interval_cycles"].value for each in TARGET.cost(works, DEVICE)]
+    return [each.costs["interval_cycles"].value for each in TARGET.cost(works, small)]
 
 
 def test_whole_multiples_of_channels_keep_pruning_from_slowing_a_design_down() -> None:
