@@ -190,15 +190,14 @@ def main() -> int:
     folder = Path(os.environ.get("PRUNUS_MODELS", TESTS.parent.parent / "shared" / "models"))
     networks = asked.network or [name for name in NAMES if asked.large or name not in LARGE]
     rows: list[Row] = []
-    seen = True
+    formats = CTarget().formats(device_of("linux"))
+    graph, feeds = integer_model("digits_cnn", folder, formats)
+    seen = companions(graph, feeds, ops.run(graph, feeds, keep=True))
     print(HEADER)
     for network in networks:
-        formats = CTarget().formats(device_of("linux"))
         samples = 2 if network in LARGE else asked.samples
         graph, feeds = integer_model(network, folder, formats, samples)
         expected: dict[str, Any] = ops.run(graph, feeds, keep=True)
-        if network == networks[0]:
-            seen = companions(graph, feeds, expected)
         for device in asked.device or (*CORES, *HOSTS):
             rows.append(measure(network, graph, feeds, expected, device))
             print(rows[-1].line(), flush=True)
