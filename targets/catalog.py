@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,8 @@ from ..compiler.quantity import Quantity
 from ..compiler.target import Device, Target
 
 ENTRY_POINTS = "prunus.targets"
+# AMD's chips: family and size, then package, pins, speed and temperature grades
+_CHIP = re.compile(r"(xc7[aksz]\d+t?|xczu\d+(?:eg|ev|cg)|xck26|xcu\d+)-?[a-z]{3,4}\d+[a-z0-9-]{0,12}")
 
 
 class Constant(BaseModel):
@@ -90,11 +93,15 @@ def backends() -> Mapping[str, Target]:
 
 
 def resolve(spec: str) -> tuple[Target, Device]:
-    """`[backend:]DEVICE`, or `asic:FILE.yaml` -> target and device. Raises UsageError with the nearest names for a
-    typo."""
+    """`[backend:]DEVICE`, `[backend:]FILE.toml`, `hls:part=NUMBER` or `asic:FILE.yaml` -> target and device. Raises
+    UsageError with the nearest names for a typo."""
     backend, _, name = spec.rpartition(":")
     if name.endswith((".yaml", ".yml", ".cfg")) and backend in ("", "asic"):
         return _backend("asic"), architecture_device(Path(name))
+    if name.startswith("part="):
+        return _backend("hls"), part_device(backend, name.removeprefix("part="))
+    if name.endswith(".toml"):
+        return _with_backend(_own_file(Path(name)), backend)
     known = device_files()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -104,15 +111,47 @@ def resolve(spec: str) -> tuple[Target, Device]:
             why="It is not in the catalogue.",
             hint=f"Did you mean {' or '.join(near)}?" if near else "`prunus targets` lists all devices.",
         )
-    entry = known[name]
+    return _with_backend(known[name], backend)
+
+
+def _with_backend(entry: DeviceFile, backend: str) -> tuple[Target, Device]:
     backend = backend or entry.backend
     if backend not in {entry.backend, *entry.backends}:
         raise UsageError(
-            f"The device '{name}' has no backend '{backend[:64]}'.",
+            f"The device '{entry.name}' has no backend '{backend[:64]}'.",
             code="unknown-backend",
             hint=f"Backends of this device: {', '.join(dict.fromkeys((entry.backend, *entry.backends)))}.",
         )
     return _backend(backend), entry.device(backend)
+
+
+def _own_file(path: Path) -> DeviceFile:
+    """A device file that the user wrote."""
+    try:
+        return parse_device(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "A device file cannot be read.", code="device-file", where=path.name, why=str(error)
+        ) from error
+
+
+def part_device(backend: str, part: str) -> Device:
+    """An FPGA by its vendor's part number: any package and speed grade of a chip that a board of the catalogue has."""
+    chip = _CHIP.fullmatch(part)
+    if chip is not None and backend in ("", "hls"):
+        for entry in device_files().values():
+            known = _CHIP.fullmatch(str(entry.settings.get("part", "")))
+            if entry.backend == "hls" and known is not None and known[1] == chip[1]:
+                settings = {**entry.settings, "part": part}
+                title = f"{part} (resources and clock as on {entry.name})"
+                return entry.model_copy(update={"name": f"part-{part}", "title": title, "settings": settings}).device(
+                    "hls"
+                )
+    raise UsageError(
+        f"The part '{ascii(part)[1:-1][:40]}' is of no chip in the catalogue.",
+        code="unknown-part",
+        hint="Describe it in a device file (copy one of targets/devices) and give its path: --target hls:FILE.toml.",
+    )
 
 
 def checks() -> list[Check]:

@@ -23,7 +23,9 @@ from .lowering import Value
 
 COMPILE_TIMEOUT_S = 900.0
 RUN_TIMEOUT_S = 1800.0
-_FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-w", "-Ifirmware/ap_types")
+_FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-w")
+_AMD_TYPES = ("firmware/ap_types",)
+_SIEMENS_TYPES = ("firmware/ac_types/include", "firmware/ac_math/include", "firmware/ac_simutils/include")
 
 
 def compile_project(project: Path, library: Path, timeout_s: float = COMPILE_TIMEOUT_S) -> None:
@@ -38,7 +40,9 @@ def compile_project(project: Path, library: Path, timeout_s: float = COMPILE_TIM
         )
     name = library.stem
     sources = [f"firmware/{name}.cpp", f"{name}_bridge.cpp"]
-    argv = [compiler, *_FLAGS, '-DWEIGHTS_DIR="firmware/weights"', *sources, "-o", str(library.resolve())]
+    siemens = (project / _SIEMENS_TYPES[0]).is_dir()
+    includes = [f"-I{folder}" for folder in ((*_SIEMENS_TYPES, "firmware/nnet_utils") if siemens else _AMD_TYPES)]
+    argv = [compiler, *_FLAGS, *includes, '-DWEIGHTS_DIR="firmware/weights"', *sources, "-o", str(library.resolve())]
     run(argv, what="Compiling the C simulation", cwd=project, timeout_s=timeout_s, code="csim-compile")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .synthesis import VENDORS, options_tcl
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAMP = "00000000"
 _DROPPED = ("hls4ml_config.yml",)  # hls4ml's own record; the manifest says the same and more
+_UNREAD = ("pdfdocs", "gdb", "tests", "lutgen")  # folders beside Catapult's headers, megabytes
 _BUILD = """#!/bin/sh
 # Synthesises ./project and exports it as an IP core. Needs {product} on the PATH.
 set -eu
@@ -52,6 +54,9 @@ def clean(project: Path) -> None:
     """Makes a freshly written project the same on every run, and its C simulation quick to compile."""
     for dropped in _DROPPED:
         (project / dropped).unlink(missing_ok=True)
+    for folder in sorted(project.glob("firmware/ac_*/*")):
+        if folder.name in _UNREAD:
+            shutil.rmtree(folder)
     script = project / "build_lib.sh"
     text = script.read_text(encoding="utf-8").replace("-O3", "-O2")
     script.write_text(re.sub(r"LIB_STAMP=\w+", f"LIB_STAMP={_STAMP}", text), encoding="utf-8")

@@ -12,7 +12,7 @@ from ....compiler.quantity import Quantity
 from ....compiler.target import Device
 from .reuse import Budget
 
-BACKENDS = ("Vitis", "Vivado")  # of hls4ml; its others are not exact on this route
+BACKENDS = ("Vitis", "Vivado", "Catapult")  # of hls4ml, whose C simulation is exact on this route; Quartus is not
 SCHEMES = ("pow2", "fixed")
 FEWEST_MULTIPLIERS = 8
 DSP_SHARE = 0.8  # of a device's DSP slices may multiply; the rest is left for addresses and for the platform

@@ -1,4 +1,4 @@
-"""Runs the vendor's HLS tool where one is on the PATH, and reads its report: modelled figures become synthesised ones.
+"""Runs AMD's HLS tool where one is on the PATH, and reads its report: modelled figures become synthesised ones.
 
 The tool works in a scratch copy of the project, in a process group of its own with a time limit, so the artefact holds
 the same files with and without it, but for the report.
@@ -31,23 +31,27 @@ _CYCLES = {
 
 @dataclass(frozen=True)
 class Vendor:
-    """The product behind one of hls4ml's backends, and the command lines that build a project with it."""
+    """The product behind one of hls4ml's backends, and the command lines that build a project with it. `runs`: whether
+    it is run here, because its report can be read."""
 
     product: str
     commands: tuple[str, ...]
+    runs: bool = True
 
     @property
     def tools(self) -> tuple[str, ...]:
         return tuple(command.split()[0] for command in self.commands)
 
     def command(self) -> list[str] | None:
-        """The command line of the first tool that is on the PATH."""
-        return next((shlex.split(each) for each in self.commands if shutil.which(each.split()[0])), None)
+        """The command line of the first tool that is on the PATH and is to be run."""
+        found = (shlex.split(each) for each in self.commands if shutil.which(each.split()[0]))
+        return next(found, None) if self.runs else None
 
 
 VENDORS: Mapping[str, Vendor] = {
     "Vitis": Vendor("AMD Vitis HLS", ("vitis-run --mode hls --tcl build_prj.tcl", "vitis_hls -f build_prj.tcl")),
     "Vivado": Vendor("Xilinx Vivado HLS", (f"vivado_hls -f build_prj.tcl '{_VIVADO_OPTIONS}'",)),
+    "Catapult": Vendor("Siemens Catapult", ("catapult -shell -f build_prj.tcl",), runs=False),
 }
 
 

@@ -131,9 +131,13 @@ def test_the_vendor_test_bench_gives_the_stored_outputs(target: HlsTarget, tmp_p
 
 
 @pytest.mark.slow
-def test_the_vivado_backend_is_exact(target: HlsTarget, tmp_path: Path) -> None:
-    graph, _ = graphs.residual_cnn("pow2")
-    device = replace(DEVICE, data={**DEVICE.data, "hls_backend": "Vivado"})
+@pytest.mark.parametrize("backend", ["Vivado", "Catapult"])
+@pytest.mark.parametrize("make", [graphs.mlp, graphs.residual_cnn, graphs.depthwise_cnn])
+def test_other_backends_are_exact(
+    target: HlsTarget, tmp_path: Path, make: Callable[..., tuple[ir.Graph, graphs.Feeds]], backend: str
+) -> None:
+    graph, _ = make("pow2")
+    device = replace(DEVICE, data={**DEVICE.data, "hls_backend": backend})
     assert_exact(target, target.lower(graph, device, tmp_path), graph, 200)
 
 
@@ -142,5 +146,5 @@ def test_a_large_device_unrolls_and_stays_exact(target: HlsTarget, tmp_path: Pat
     graph, _ = graphs.residual_cnn("pow2")
     _, device = resolve("alveo-u250")
     artifact = target.lower(graph, device, tmp_path)
-    assert artifact.manifest["strategy"] == "Latency"
+    assert artifact.manifest["strategy"] == "mixed"
     assert_exact(target, artifact, graph, 200)
