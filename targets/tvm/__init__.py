@@ -17,7 +17,7 @@ from . import cost
 from .build import find_toolchain, link
 from .bundle import LIBRARY, LOADER, write_bundle
 from .check import findings
-from .emulate import Entry, emulate, obstacle
+from .emulate import Entry, obstacle, run_emulated
 from .execute import Run, run_bundle
 from .lower import MAIN, TRACE, compile_graph
 from .networks import packed_regions
@@ -86,7 +86,7 @@ class TvmTarget:
         if reason:
             return Emitted(reason)
         wanted = [Entry(entry, tuple(entries[entry])) for entry in (TRACE, MAIN)]
-        return emulate(artifact.root / LIBRARY, platform, graph, inputs, wanted)
+        return run_emulated(artifact.root / LIBRARY, platform, graph, inputs, wanted)
 
     def measure(self, artifact: Artifact, graph: Graph, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Quantity]:
         """Latency of one sample on this machine, one thread, in a process of its own; nothing where the library is

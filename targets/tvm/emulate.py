@@ -58,7 +58,7 @@ def obstacle(platform: Platform) -> str:
     return ""
 
 
-def emulate(
+def run_emulated(
     library: Path, platform: Platform, graph: ir.Graph, inputs: Mapping[str, Array], entries: Sequence[Entry]
 ) -> dict[str, Array]:
     """All tensors that the entries return. Raises ToolError, LimitError."""

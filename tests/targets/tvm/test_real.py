@@ -15,7 +15,7 @@ from prunus.tests.targets.tvm.test_exact import ISLAND_TOLERANCE, differing, isl
 
 FAST = ("ds_cnn", "digits_mlp", "digits_cnn", "jet")
 EVERY = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in integer_models.NAMES]
-BOARDS = ("raspberry-pi-4", "raspberry-pi-5")
+TIERS = ("neon", "neondot", "neoni8mm")  # Cortex-A53 and -A72; -A76 and -A78AE; later ones
 
 
 def check(name: str, board: str, models: Path, out: Path, samples: int) -> None:
@@ -40,7 +40,10 @@ def test_exact_here(name: str, models: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.toolchain
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", integer_models.NAMES)
-def test_exact_on_64_bit_arm(name: str, board: str, models: Path, tmp_path: Path) -> None:
-    check(name, board, models, tmp_path, samples=1)
+def test_exact_on_64_bit_arm(
+    name: str, tier: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNUS_ISA", f"{tier},neon,generic")
+    check(name, "aarch64", models, tmp_path, samples=1)
