@@ -102,7 +102,9 @@ def compress(
     """Zeroes weights by magnitude down to `density`, in balanced blocks of 16x4 or another pattern, then quantizes."""
     formats = formats or Formats()
     inputs = samples if isinstance(samples, Mapping) else {str(model.graph.inputs[0].name): samples}
-    options = Options(weight_sparsity=1 - density, pattern=pattern, ranges="minmax")
+    # the plainest quantization: speed does not depend on it
+    plain = {"ranges": "minmax", "rounding": "nearest", "bias_correction": False}
+    options = Options(weight_sparsity=1 - density, pattern=pattern, **plain)
     float_model = model
     for each in PASSES:
         if each.name not in SKIPPED:
