@@ -30,6 +30,10 @@ echo "build.sh: {product} is not on the PATH ({tools})." >&2
 echo "Install it and source its settings64.sh, then run this script again." >&2
 exit 6
 """
+ACCELERATOR = """\
+No accelerator wrapper is part of the project: that of hls4ml (backend VivadoAccelerator) is for Vivado HLS, which AMD
+has discontinued, and converts floats in a top function that this C simulation does not run. Connect the ports of the
+IP core to AXI streams instead."""
 _README = """HLS project
 ===========
 part: {part}    clock: {clock:g} ns    interface: {io_type}    strategy: {strategy}
@@ -45,8 +49,10 @@ The top function is {project}() in project/firmware/{project}.cpp. Its ports car
 {ports}
 Elements of an input or output arrive in the order "axes" of its logical (ONNX) shape; an integer q of the compressed
 model is the fixed-point number q * 2^-fraction, so its bits are those of q.
+{accelerator}
+
 The C simulation proves the arithmetic of these sources. It says nothing about whether the design fits the device or
-meets its clock: only synthesis does.
+meets its clock: only synthesis does. Figures called "modelled" have not been compared with synthesised designs.
 """
 
 
@@ -83,6 +89,7 @@ def write_scripts(out: Path, spec: Spec, schedule: Schedule, manifest: dict[str,
         strategy=schedule.strategy,
         project=spec.project,
         ports=ports,
+        accelerator=ACCELERATOR,
     )
     script = _BUILD.format(product=product, attempts=attempts, tools=", ".join(tools))
     (out / "build.sh").write_text(script, encoding="utf-8")
@@ -125,6 +132,7 @@ def manifest(graph: ir.Graph, lowered: Lowered, spec: Spec, schedule: Schedule) 
             "basis": "modelled",
         },
         "top": spec.project,
+        "accelerator": {"emitted": False, "why": " ".join(ACCELERATOR.split())},
         "ports": [
             *(_port(graph, lowered, name, "input") for name in lowered.inputs),
             *(_port(graph, lowered, name, "output") for name in lowered.outputs),

@@ -104,7 +104,8 @@ def _use(option: Option) -> tuple[float, float, float]:
 
 
 def _total(options: Sequence[Option]) -> np.ndarray:
-    return np.array([_use(option) for option in options]).reshape(-1, 3).sum(axis=0)
+    total: np.ndarray = np.array([_use(option) for option in options]).reshape(-1, 3).sum(axis=0)
+    return total
 
 
 class _Problem:
@@ -132,7 +133,9 @@ class _Problem:
 
     def _least(self, allowed: list[np.ndarray]) -> np.ndarray:
         """Of each resource, the least that any choice takes."""
-        return np.sum([use[each].min(axis=0) for use, each in zip(self.uses, allowed, strict=True)], axis=0)
+        parts = [use[each].min(axis=0) for use, each in zip(self.uses, allowed, strict=True)]
+        least: np.ndarray = np.sum(parts, axis=0)
+        return least
 
     def _milp(self, allowed: list[np.ndarray]) -> tuple[Option, ...] | None:
         from scipy.optimize import Bounds, LinearConstraint, milp  # slow to import, and seldom needed
