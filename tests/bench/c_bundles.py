@@ -76,7 +76,7 @@ class Row:
         if self.refused:
             return f"{self.network:<13}{self.device:<17}{self.refused}"
         assert self.flash
-        ram = _pair(self.ram) if self.ram else f"{'arena only':>24}"
+        ram = _pair(self.ram) if self.ram else f"{'arena only':>27}"
         return (
             f"{self.network:<13}{self.device:<17}{100 * (self.exact or 0):9.4f} %{self.elements:>12,}{self.text:>8,}"
             f"{_pair(self.flash)}{ram}{self.arena / self.live:>8.3f}{'' if self.good else '  MISSED'}"
@@ -84,14 +84,14 @@ class Row:
 
 
 HEADER = (
-    f"{'network':<13}{'device':<17}{'exact':>11}{'elements':>12}{'text':>8}{'flash predicted/linked':>24}"
-    f"{'RAM predicted/measured':>24}{'arena':>8}"
+    f"{'network':<13}{'device':<17}{'exact':>11}{'elements':>12}{'text':>8}{'flash predicted/linked':>27}"
+    f"{'RAM predicted/measured':>27}{'arena':>8}"
 )
 
 
 def _pair(sizes: tuple[int, int]) -> str:
     predicted, found = sizes
-    return f"{f'{predicted:,}/{found:,} {100 * (predicted / found - 1):+.1f}%':>24}"
+    return f"{f'{predicted:,}/{found:,} {100 * (predicted / found - 1):+.1f}%':>27}"
 
 
 def device_of(name: str) -> Device:
