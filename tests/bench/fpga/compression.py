@@ -69,7 +69,7 @@ def digits() -> Task:
 def jet() -> Task:
     model, (training, scoring) = tasks.jet("jet_mlp3_fp32.onnx", 20_000, 10_000)
     tuning = Tuning(epochs=60, batch=256, learning_rate=1e-2, distillation=1.0, temperature=1.0)
-    return Task(model, scoring, training, (6, 8), (0.65, 0.7, 0.75), tuning, 60)
+    return Task(model, scoring, training, (6, 8), (0.7, 0.75), tuning, 60)
 
 
 TASKS = {"digits": digits, "jet": jet}
