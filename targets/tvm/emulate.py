@@ -22,10 +22,10 @@ from ..bundle import element_type
 from ..process import run
 from .archive import cache_folder
 from .build import COMPILE_TIMEOUT_S, include_of_ffi
+from .bundle import PROGRAM
 from .platform import Platform
 
 Array = npt.NDArray[Any]
-PROGRAM = Path(__file__).parent / "runtime" / "main.cc"
 RUNTIME = ("libtvm_runtime.so", "libtvm_ffi.so")
 RUN_TIMEOUT_S = 900.0
 _EMULATORS_PACKAGE = "qemu-user"

@@ -38,7 +38,7 @@ TvmTarget().lower(graphs.mlp()[0], catalog.device_files()["host-cpu"].device("tv
 
 def test_files_and_description(small: Built):
     root = small.artifact.root
-    assert small.artifact.files == ("README.txt", "bundle.json", "model.so", "run.py", "vectors.npz")
+    assert small.artifact.files == ("README.txt", "bundle.json", "main.cc", "model.so", "run.py", "vectors.npz")
     description = json.loads((root / "bundle.json").read_text())
     assert description == small.artifact.manifest
     assert description["inputs"] == [{"name": "t0000", "dtype": "float32", "shape": ["n", 16]}]
