@@ -66,7 +66,6 @@ def _work_of(layer: Layer, stream: bool, joined: bool) -> Work:
         weight_bits=weight_bits,
         input_bits=input_bits,
         nonzero=round(1 - layer.zero_fraction, 4),
-        dense=layer.op == "gemm",
         pixels=prod(layer.in_shape[1:]) if stream else 0,
         lut=LAYER_LUT + lines,
         bram=stream_bram(layer.out_shape[0], _BITS, depth) if stream and len(layer.out_shape) == 3 else 0,

@@ -4,15 +4,15 @@ With reuse factor r a layer of P products has m = P / r multipliers and takes r 
 
 Latency     r = 1, weights are constants in logic: no DSP slices, and zeros cost nothing
 Resource    weights in memory, m multipliers in DSP slices; zeros cost what other weights do
-Compressed  fully connected layers: only nonzero weights are stored, each with its row and column; every multiplier
-            can add to every output, which costs logic (hls4ml, nnet_dense_compressed.h)
+
+hls4ml 1.3 has a third, which stores nonzero weights alone, but cannot write it (KeyError: dense_function).
 
 Only what synthesises is offered: factors that hls4ml's kernels compute correctly, at most 4096 products at once (the
 limit of a complete partition in Vitis HLS). Costs, with w and a bits of weights and activations and s of the sum:
 
 DSP      m, none with Latency
 LUT      300 a layer and its line buffers; s per multiplier (its adder), or per nonzero product with Latency, and there
-         0.4 * w * a for the product itself; s / 2 per multiplier and output with Compressed
+         0.4 * w * a for the product itself
 BRAM18   weights: words of m * w bits, r deep: ceil(m * w / 36) * ceil(r / 512), none up to 32 words (LUT memory);
          streams: ceil(channels * a / 36) * ceil(depth / 512), none up to 64 deep (shift registers)
 cycles   one per input pixel and r + 6 per call (hls4ml, FPGABackend.set_target_reuse_factor)
@@ -29,7 +29,6 @@ from .spec import Strategy
 MAX_MULTIPLIERS = 4096
 CALL_OVERHEAD_CYCLES = 6  # to move a window into the multipliers
 LAYER_LUT = 300.0  # control of one layer
-_INDEX_BITS = 8  # of a row or a column in compressed weights, on average
 _SHALLOW_WORDS, _SHALLOW_FIFO = 32, 64
 
 
@@ -45,7 +44,6 @@ class Work:
     weight_bits: int = 8
     input_bits: int = 8
     nonzero: float = 1.0  # share of the weights that is not zero
-    dense: bool = False  # a fully connected layer, which can be compressed
     pixels: int = 0  # input pixels that arrive one per cycle
     lut: float = 0.0  # whatever the schedule: control, line buffers
     bram: int = 0  # whatever the schedule: streams
@@ -105,8 +103,6 @@ def options_of(work: Work) -> tuple[Option, ...]:
     found = [_latency(work)] if work.products <= MAX_MULTIPLIERS else []
     factors = valid_factors(work.n_in, work.n_out, work.depthwise)
     found += [_resource(work, r) for r in factors]
-    if work.dense and work.nonzero < 1:
-        found += [_compressed(work, r) for r in factors]
     return tuple(found)
 
 
@@ -123,13 +119,6 @@ def _latency(work: Work) -> Option:
 def _resource(work: Work, reuse: int) -> Option:
     m = -(-work.products // reuse)
     return Option("Resource", reuse, m, _cycles(work, reuse), m * work.sum_bits, _memory(m * work.weight_bits, reuse))
-
-
-def _compressed(work: Work, reuse: int) -> Option:
-    m = max(1, ceil(work.products * work.nonzero / reuse))
-    lut = m * work.sum_bits * (1 + work.n_out / 2)
-    memory = _memory(m * (work.weight_bits + 2 * _INDEX_BITS), reuse)
-    return Option("Compressed", reuse, m, _cycles(work, reuse), lut, memory)
 
 
 def _memory(bits: int, words: int) -> int:

@@ -181,5 +181,4 @@ def strategy_in_words(strategy: Strategy) -> str:
     return {
         "Latency": "constants in logic: no DSP slices, zeros cost nothing",
         "Resource": "weights in memory, multipliers shared",
-        "Compressed": "only nonzero weights stored, multipliers shared",
     }[strategy]

@@ -47,7 +47,6 @@ def work_of(layer: HlsLayer, source: HlsLayer | None, depth: int, stream: bool) 
         weight_bits=_bits(layer.types.get("weight", layer.types.get("scale", "fixed<8,8>"))),
         input_bits=input_bits,
         nonzero=1.0 if weight is None else round(float(np.count_nonzero(weight)) / max(weight.size, 1), 4),
-        dense=layer.class_name == "Dense",
         pixels=pixels,
         lut=LAYER_LUT + lines,
         bram=stream_bram(layer.shape[-1], _bits(layer.types["result"]), depth) if stream and layer.shape else 0,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ....compiler.errors import InvalidModelError
 
 IoType = Literal["io_parallel", "io_stream"]
-Strategy = Literal["Latency", "Resource", "Compressed"]
+Strategy = Literal["Latency", "Resource"]
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 
 

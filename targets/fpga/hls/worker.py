@@ -38,8 +38,7 @@ def configuration(spec: Spec) -> dict[str, Any]:
         "LayerName": {
             layer.name: {
                 "Precision": dict(layer.types),
-                "Strategy": "Resource" if layer.strategy == "Compressed" else layer.strategy,
-                "Compression": layer.strategy == "Compressed",
+                "Strategy": layer.strategy,
                 "ReuseFactor": layer.reuse_factor,
                 "Trace": layer.traced,
             }

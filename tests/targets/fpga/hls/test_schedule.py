@@ -20,7 +20,7 @@ SMALL = (
     Work(36, 8, 64, depthwise=True, pixels=64, lut=300),
     Work(72, 8, 16, pixels=64, lut=300),
     Work(0, 0, 1, pixels=16, lut=300),
-    Work(16, 10, 1, nonzero=0.3, dense=True, lut=300),
+    Work(16, 10, 1, nonzero=0.3, lut=300),
 )
 BUDGETS = [
     reuse.Budget(dsp=12, lut=6_000, bram=20),
@@ -60,7 +60,7 @@ def test_no_schedule_that_fits_is_faster(budget: reuse.Budget) -> None:
 
 def test_a_mixture_that_only_the_solver_finds() -> None:
     """Each layer's cheapest option alone exceeds the memory: some must move to logic, but not all can."""
-    works = (Work(64, 8, 1, dense=True),) * 4
+    works = (Work(64, 8, 1),) * 4
     one = next(option for option in options_of(works[0]) if option.reuse == 64)
     latency = options_of(works[0])[0]
     budget = reuse.Budget(dsp=16, lut=2 * (latency.lut + one.lut), bram=2 * one.bram)
@@ -98,18 +98,10 @@ def test_the_resource_that_keeps_a_design_from_being_faster() -> None:
 
 
 def test_zeros_make_a_design_of_constants_fit() -> None:
-    dense, half = (Work(64, 32, 1, nonzero=share, dense=True) for share in (1.0, 0.25))
+    dense, half = (Work(64, 32, 1, nonzero=share) for share in (1.0, 0.25))
     budget = reuse.Budget(dsp=32, lut=30_000, bram=10)
     assert reuse.plan((dense,), budget).strategy == "Resource"
     assert reuse.plan((half,), budget).strategy == "Latency"
-
-
-def test_sparse_weights_that_are_too_many_for_constants_are_compressed() -> None:
-    work = Work(640, 8, 1, nonzero=0.1, dense=True)
-    found = reuse.plan((work,), reuse.Budget(dsp=4, lut=3_000, bram=100))
-    assert found.strategy == "Compressed"
-    dense = reuse.plan((Work(640, 8, 1, dense=True),), reuse.Budget(dsp=4, lut=3_000, bram=100))
-    assert found.interval_cycles < dense.interval_cycles
 
 
 # -- legal options ---------------------------------------------------------------------------------------------------
@@ -128,12 +120,11 @@ def test_factors_are_those_that_hls4ml_takes(n_in: int, n_out: int) -> None:
     assert valid_factors(n_in, n_out, False) == want
 
 
-@pytest.mark.parametrize("work", [Work(1152, 128, 4), Work(64, 65, 1, nonzero=0.5, dense=True), *SMALL])
+@pytest.mark.parametrize("work", [Work(1152, 128, 4), Work(64, 65, 1, nonzero=0.5), *SMALL])
 def test_every_option_is_legal(work: Work) -> None:
     for option in options_of(work):
         assert option.multipliers <= MAX_MULTIPLIERS
         assert option.strategy != "Latency" or (option.reuse == 1 and work.products <= MAX_MULTIPLIERS)
-        assert option.strategy != "Compressed" or work.dense
         if option.strategy != "Latency" and not work.depthwise:
             assert hls4ml_accepts(work.n_in, work.n_out, option.reuse)
 
