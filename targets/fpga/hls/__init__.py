@@ -92,6 +92,7 @@ class HlsTarget:
             raise missing_extra("hls4ml", "fpga")
         layers, plan = schedule(lowered.layers, settings.budget(device), lowered.io_type)
         _refuse_too_large(plan, device)
+        _refuse_depthwise(layers, device)
         spec = _spec(lowered, layers, device)
         progress("writing the HLS project", 0.0)
         with tempfile.TemporaryDirectory(prefix="prunus-hls-") as scratch:
@@ -171,6 +172,21 @@ def _refuse(lowered: Lowered) -> None:
         why=first.hint,
         hint="`prunus check` lists every operator with its reason.",
     )
+
+
+def _refuse_depthwise(layers: tuple[HlsLayer, ...], device: Device) -> None:
+    """Raises UnsupportedError for what hls4ml's Catapult kernels abort on: shared multipliers of depthwise layers."""
+    if settings.hls_backend(device) != "Catapult":
+        return
+    found = [layer for layer in layers if layer.class_name == "DepthwiseConv2D" and layer.strategy == "Resource"]
+    if found:
+        raise UnsupportedError(
+            "Catapult has no depthwise convolution with shared multipliers.",
+            code="catapult-depthwise",
+            where=found[0].name,
+            why="hls4ml's kernel for it is not written.",
+            hint="Use hls_backend = 'Vitis', or a device on which these layers fit as constants.",
+        )
 
 
 def _refuse_too_large(plan: Schedule, device: Device) -> None:

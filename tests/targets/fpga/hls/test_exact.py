@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from prunus.compiler.data import Data
+from prunus.compiler.errors import UnsupportedError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
 from prunus.compiler.target import Artifact
@@ -132,13 +133,21 @@ def test_the_vendor_test_bench_gives_the_stored_outputs(target: HlsTarget, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["Vivado", "Catapult"])
-@pytest.mark.parametrize("make", [graphs.mlp, graphs.residual_cnn, graphs.depthwise_cnn])
+@pytest.mark.parametrize("make", [graphs.mlp, graphs.residual_cnn])
 def test_other_backends_are_exact(
     target: HlsTarget, tmp_path: Path, make: Callable[..., tuple[ir.Graph, graphs.Feeds]], backend: str
 ) -> None:
     graph, _ = make("pow2")
     device = replace(DEVICE, data={**DEVICE.data, "hls_backend": backend})
     assert_exact(target, target.lower(graph, device, tmp_path), graph, 200)
+
+
+def test_catapult_refuses_depthwise_layers_that_share_multipliers(target: HlsTarget, tmp_path: Path) -> None:
+    device = replace(DEVICE, data={**DEVICE.data, "hls_backend": "Catapult"})
+    with pytest.raises(UnsupportedError) as caught:
+        target.lower(graphs.depthwise_cnn("pow2")[0], device, tmp_path)
+    assert caught.value.code == "catapult-depthwise"
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow
