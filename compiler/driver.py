@@ -57,7 +57,6 @@ class Request:
     data: Source = None
     calibration: Source = None
     training: Source = None
-    transfer: Source = None
     options: Options = field(default_factory=Options)
     budget: Budget = field(default_factory=dict)
     metric: Metric | str | None = None
@@ -68,6 +67,7 @@ class Request:
     limits: Limits = field(default_factory=Limits)
     shapes: Mapping[str, tuple[int, ...]] | None = None
     measure_latency: bool = False
+    transfer: Source = None
     configuration: Mapping[str, Any] = field(default_factory=dict)  # settings by name, kept beside the result
 
 

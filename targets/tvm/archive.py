@@ -1,4 +1,5 @@
-"""The kernel library for a platform: compiled once per machine, compiler and set of instruction sets, then cached.
+"""The kernel library for a platform: installed with the package for machines of this kind, else compiled once per
+compiler and set of instruction sets, then cached.
 
 The cache is the folder `tvm-kernels` in PRUNUS_CACHE, else in XDG_CACHE_HOME/prunus or ~/.cache/prunus. An entry's name
 is a digest of the sources and of all that their compilation depends on.
@@ -6,11 +7,13 @@ is a digest of the sources and of all that their compilation depends on.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ... import kernels
@@ -44,7 +47,10 @@ def source_folder() -> Path:
 
 
 def archives(compiler: str, version: str, platform: Platform) -> tuple[Path, ...]:
-    """The static libraries, built where the cache has none. Raises ToolError, LimitError."""
+    """The static libraries, built where neither the package nor the cache has them. Raises ToolError, LimitError."""
+    installed = _installed() if platform.is_default else ()
+    if installed:
+        return installed
     sources = source_folder()
     folder = cache_folder() / "tvm-kernels" / _digest(sources, version, platform)
     found = tuple(folder / name for name in ARCHIVES)
@@ -53,18 +59,25 @@ def archives(compiler: str, version: str, platform: Platform) -> tuple[Path, ...
     return found
 
 
+def _installed() -> tuple[Path, ...]:
+    """The static libraries that were built with this package; none where it was built without them."""
+    folders = [Path(__file__).with_name("lib")]
+    with contextlib.suppress(PackageNotFoundError):  # an editable installation keeps apart what was built
+        folders.append(Path(str(distribution("prunus").locate_file("prunus/targets/tvm/lib"))))
+    for folder in folders:
+        found = tuple(folder / name for name in ARCHIVES)
+        if all(path.is_file() for path in found):
+            return found
+    return ()
+
+
 def _digest(sources: Path, version: str, platform: Platform) -> str:
-    hashed = hashlib.sha256(json.dumps([version, platform.processor, sorted(platform.isas), _flags(sources)]).encode())
+    hashed = hashlib.sha256(json.dumps([version, platform.processor, sorted(platform.isas)]).encode())
     files = [sources / "CMakeLists.txt", *sources.glob("src/**/*"), *sources.glob("include/**/*")]
     for path in sorted(path for path in files if path.is_file()):
         hashed.update(f"{path.relative_to(sources)}\0".encode())
         hashed.update(path.read_bytes())
     return hashed.hexdigest()[:32]
-
-
-def _flags(sources: Path) -> list[str]:
-    """Sections let the linker drop what no model calls; without paths, equal sources give equal bytes."""
-    return ["-ffunction-sections", "-fdata-sections", "-fno-ident", f"-ffile-prefix-map={sources}=."]
 
 
 def _build(sources: Path, compiler: str, platform: Platform, folder: Path) -> None:
@@ -76,15 +89,12 @@ def _build(sources: Path, compiler: str, platform: Platform, folder: Path) -> No
             hint="Debian: apt install cmake; or: pip install cmake",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    flags = " ".join(_flags(sources))
     options = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": platform.processor,
         "CMAKE_CXX_COMPILER": compiler,
         "CMAKE_C_COMPILER": _c_compiler(compiler),
-        "CMAKE_C_FLAGS": flags,
-        "CMAKE_CXX_FLAGS": flags,
         "PRUNUS_PYTHON": "OFF",
         "PRUNUS_ORT": "OFF",
         "PRUNUS_ISAS": ";".join(platform.isas),

@@ -36,6 +36,11 @@ class Platform:
         return self.triple.partition("-")[0] or platform.machine()
 
     @property
+    def is_default(self) -> bool:
+        """Whether it is the machine at hand with all of its instruction sets: what the installed kernels are for."""
+        return not (self.compiler or self.triple or self.isas)
+
+    @property
     def is_here(self) -> bool:
         """Whether this machine executes what was built for the platform."""
         return self.processor == platform.machine() and (not self.needs or self.needs in kernels.isas())

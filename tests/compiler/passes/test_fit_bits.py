@@ -40,6 +40,7 @@ def test_predicted_with_the_bits_that_the_user_asks_for(bits: int) -> None:
     assert not result.details["weight_bits"]  # the user's are all there is
 
 
+@pytest.mark.slow
 def test_bits_are_chosen_together_with_the_widths(capfd: pytest.CaptureFixture[str]) -> None:
     """Half of the logic: narrower weights lose less than fewer channels would."""
     model, target = half_redundant(), SteppedTarget(narrow=(4, 6))
@@ -67,6 +68,7 @@ def test_a_choice_of_bits_by_the_user_comes_first() -> None:
     assert {layer.weight_bits for layer in workload(quantized).layers if layer.macs} == {6}
 
 
+@pytest.mark.slow
 def test_a_network_that_counts_more_than_predicted_is_made_smaller() -> None:
     """The model is 20 % off, which only the finished network tells: what it aims at moves by as much."""
     model, target = half_redundant(), CountingTarget(narrow=(4, 6), factor=1.2)
