@@ -32,13 +32,13 @@ from prunus.targets.fpga.rtl.placement import place
 from prunus.targets.fpga.rtl.simulate import simulate, simulator
 
 BOARD = "ulx3s-85f"
-DISTIL = Tuning(epochs=0, batch=256, learning_rate=2e-3, distillation=1.0, temperature=1.0)
+DISTIL = Tuning(epochs=0, batch=256, learning_rate=5e-3, distillation=1.0, temperature=1.0)
 
 
 def jet() -> Request:
-    """7-bit weights and 8-bit activations, trained on what the float model says."""
+    """6-bit weights and 8-bit activations, trained on what the float model says."""
     path, (calibration, training, scoring) = tasks.jet("jet_mlp3_pruned70_fp32.onnx", 2000, 20_000, 10_000)
-    options = Options(weight_bits=7, activation_bits=8, ranges="mse", qat_epochs=30, training=DISTIL)
+    options = Options(weight_bits=6, activation_bits=8, ranges="mse", qat_epochs=60, training=DISTIL)
     return Request(path, BOARD, Path("jet"), scoring, calibration, training, options)
 
 
