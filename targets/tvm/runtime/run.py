@@ -25,7 +25,7 @@ def runtime_library() -> str:
 def load(folder: str | Path, entry: str = "main") -> Callable[..., list[Any]]:
     """The model as a function: arrays [batch, ...] in the order of bundle.json -> list of arrays."""
     ctypes.CDLL(runtime_library(), ctypes.RTLD_GLOBAL)
-    machine = tvm_ffi.load_module(str(Path(folder, "model.so"))).get_function("vm_load_executable")()
+    machine = tvm_ffi.load_module(str(Path(folder, "model.so").resolve())).get_function("vm_load_executable")()
     machine.get_function("vm_initialization")(1, 0, 2)  # CPU, device 0, pooled memory
     function = machine.get_function(entry)
     return lambda *arrays: [np.from_dlpack(y) for y in function(*(tvm_ffi.from_dlpack(np.array(x)) for x in arrays))]

@@ -79,6 +79,12 @@ def test_loader_accepts_the_library_and_finds_wrong_vectors(small: Built, tmp_pa
     assert subprocess.run(argv, cwd=bundle, capture_output=True, check=False).returncode == 1
 
 
+def test_the_loader_takes_the_current_folder(small: Built):
+    """A bare file name would be sought among the system's libraries."""
+    program = "import run; run.load('.'); run.load('.', 'trace')"
+    subprocess.run([sys.executable, "-c", program], cwd=small.artifact.root, check=True)
+
+
 def test_equal_input_gives_equal_bytes(small: Built, tmp_path: Path):
     """Another process, folder and hash seed."""
     out = tmp_path / "somewhere" / "else"
