@@ -74,7 +74,7 @@ class Recipe:
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
     "resnet8": Recipe(400, ("flip", "shift"), learning_rate=5e-3),
-    "ds_cnn": Recipe(350, ("shift", "noise"), learning_rate=5e-3),
+    "ds_cnn": Recipe(1000, ("shift", "noise"), learning_rate=5e-3),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
 
