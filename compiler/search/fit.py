@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 import numpy.typing as npt
@@ -257,13 +257,12 @@ class Fitter:
         ]
         shares = np.linspace(1.0, 0.0, SIMPLE)
         uniform = [tuple(int(share * size) for size in sizes) for share in shares]
-        found = []
+        found: list[Point] = []
         narrowings = (0, 1) if self.narrows else (0,)
         for family, narrower in product((uniform, above), narrowings):
-            points = [self._nearest_point(widths, narrower) for widths in family]
-            fits = (self.solver.costs(points) <= limits).all(axis=1) if points else np.zeros(0)
-            if fits.any():
-                found.append(points[int(fits.argmax())])
+            points = dict.fromkeys(self._nearest_point(widths, narrower) for widths in family)
+            fitting = (each for point in points for each in self.solver.within(point, limits))
+            found += islice(fitting, 1)
         return found
 
     def _point(self, choice: Choice) -> Point:

@@ -7,7 +7,7 @@ judged by the device's own cost. Losses of single decisions add up: that is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice, permutations, product
 
@@ -49,6 +49,14 @@ class Solver:
         self._losses = [np.array(decision.losses, dtype=np.float64) for decision in decisions]
 
     @property
+    def _settings(self) -> list[int]:
+        """Numbers of the decisions on settings of the device; these lose nothing."""
+        return [number for number, decision in enumerate(self.decisions) if isinstance(decision.subject, str)]
+
+    def _options(self, number: int) -> list[int]:
+        return list(range(len(self.decisions[number].options)))
+
+    @property
     def whole(self) -> Point:
         """The point that changes nothing."""
         return tuple(decision.whole for decision in self.decisions)
@@ -67,13 +75,23 @@ class Solver:
         self._known |= zip(new, self._ask(new), strict=True) if new else ()
         return np.stack([self._known[point] for point in points])
 
+    def within(self, point: Point, limits: Floats) -> list[Point]:
+        """The point with all options of the device's settings, those that keep the limits, least changed first."""
+        numbers = self._settings
+        points = []
+        for options in product(*(self._options(number)[::-1] for number in numbers)):
+            changed = dict(zip(numbers, options, strict=True))
+            points.append(tuple(changed.get(number, option) for number, option in enumerate(point)))
+        return [each for each, fits in zip(points, self._fits(self.costs(points), limits), strict=True) if fits]
+
     def solve(self, limits: Floats, starts: Sequence[Point] = (), kicks: int = KICKS) -> Point | None:
         """The point of least loss whose costs keep the limits; None when none was found that does.
 
         `starts` are further points to improve from; `kicks` how often to start anew near the best one.
         """
+        tried = [{}, *({number: option} for number in self._settings for option in self._options(number))]
+        answers = dict.fromkeys((*starts, *(each for held in tried for each in self._rounds(limits, held))))
         self._enough = len(self._known) + ALLOWANCE
-        answers = dict.fromkeys((*starts, *self._rounds(limits)))
         repaired = [self._repair(point, limits) for point in answers]
         fitting = {point for point in repaired if point is not None}
         if not fitting:
@@ -128,18 +146,22 @@ class Solver:
 
     # -- knapsacks ----------------------------------------------------------------------------------------------------
 
-    def _rounds(self, limits: Floats) -> Iterator[Point]:
-        """The answers of knapsacks, each linearised around the one before."""
-        centre, seen = self.whole, set[Point]()
+    def _rounds(self, limits: Floats, held: Mapping[int, int]) -> Iterator[Point]:
+        """The answers of knapsacks, each linearised around the one before. `held`: decision -> its option throughout,
+        since a knapsack linearised around one setting of the device is far off for another."""
+        centre, seen = tuple(held.get(number, option) for number, option in enumerate(self.whole)), set[Point]()
+        offered = [[held[number]] if number in held else self._options(number) for number in range(len(self.decisions))]
+        losses = [each[options] for each, options in zip(self._losses, offered, strict=True)]
         for _ in range(ROUNDS):
             here = self.cost(centre)
             savings = [
-                self.costs([_moved(centre, number, option) for option in range(len(decision.options))]) - here
-                for number, decision in enumerate(self.decisions)
+                self.costs([_moved(centre, number, option) for option in options]) - here
+                for number, options in enumerate(offered)
             ]
-            answer = choose_options(self._losses, savings, limits - here)
-            if answer is None:  # the linear model sees no way: go as far as it can
-                answer = tuple(int((each / limits).max(axis=1).argmin()) for each in savings)
+            found = choose_options(losses, savings, limits - here)
+            if found is None:  # the linear model sees no way: go as far as it can
+                found = tuple(int((each / limits).max(axis=1).argmin()) for each in savings)
+            answer = tuple(options[index] for options, index in zip(offered, found, strict=True))
             yield answer
             if answer in seen:
                 return

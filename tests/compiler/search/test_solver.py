@@ -31,6 +31,23 @@ def chain(seed: int, groups: int = 5) -> Solver:
     return Solver(decisions, costs)
 
 
+MULTIPLIERS = (1, 2, 4, 8, 16)
+
+
+def shared_multipliers(seed: int, groups: int = 4) -> Solver:
+    """The chain on a device that shares multipliers: fewer of them take less area, and each network more time."""
+    plain = chain(seed, groups)
+    settings = Decision("multipliers", MULTIPLIERS, (0.0,) * len(MULTIPLIERS))
+
+    def costs(points: list[Point]) -> np.ndarray:
+        work = plain.costs([point[:-1] for point in points])[:, 0]
+        lanes = np.array([MULTIPLIERS[point[-1]] for point in points], dtype=float)
+        area = np.sqrt(work) * 3 + np.minimum(lanes, work / 200) * 12  # what a small network cannot use is left out
+        return np.stack([area, np.ceil(work / lanes)], axis=1)
+
+    return Solver([*plain.decisions, settings], costs)
+
+
 def exhaustive(solver: Solver, limits: np.ndarray) -> float:
     """The least loss of all points within the limits."""
     points = list(product(*(range(len(each.options)) for each in solver.decisions)))
@@ -50,13 +67,33 @@ def test_within_two_per_cent_of_exhaustive_search(seed: int, share: float) -> No
     assert solver.loss(found) <= 1.02 * exhaustive(solver, limits)
 
 
+@pytest.mark.parametrize("share", [0.8, 0.6, 0.45])
+@pytest.mark.parametrize("seed", range(6))
+def test_within_two_per_cent_where_the_device_has_settings(seed: int, share: float) -> None:
+    """1280 networks and settings; what a width saves depends on the setting."""
+    solver = shared_multipliers(seed)
+    limits = solver.cost(solver.whole) * [share, 4.0]
+    found = solver.solve(limits)
+    assert found is not None
+    assert (solver.cost(found) <= limits * (1 + 1e-9)).all()
+    assert solver.loss(found) <= 1.02 * exhaustive(solver, limits)
+
+
+def test_a_point_with_every_setting_that_keeps_the_limits() -> None:
+    solver = shared_multipliers(0)
+    limits = solver.cost(solver.whole) * [1.0, 4.0]
+    found = solver.within(solver.whole, limits)
+    assert [MULTIPLIERS[point[-1]] for point in found] == [16, 8, 4]
+    assert all(point[:-1] == solver.whole[:-1] for point in found)
+
+
 def test_the_comparison_sees_a_solver_that_does_not_look_again() -> None:
     """One knapsack around the whole network, repaired: what the rounds and exchanges are worth."""
     worse = 0
     for seed in range(6):
         solver = chain(seed)
         limits = solver.cost(solver.whole) * [0.4, 1.0]
-        first = next(iter(solver._rounds(limits)))
+        first = next(iter(solver._rounds(limits, {})))
         repaired = solver._repair(first, limits)
         assert repaired is not None
         worse += solver.loss(repaired) > 1.02 * exhaustive(solver, limits)
