@@ -122,7 +122,7 @@ class Fitter:
         for number in range(ROUNDS if found[0].loss > 0 else 0):
             progress("Measuring around the answer", number / ROUNDS)
             solver = self._solver(self._recalibrated(solver, point))
-            following = solver.solve(limits, starts=[point], kicks=0)
+            following = solver.solve(limits, near=point)
             if following is None or following == point:
                 break
             point = following
@@ -180,7 +180,7 @@ class Fitter:
             progress("Drawing the Pareto front", number / FRONT)
             limits = whole.copy()
             limits[0] *= share
-            point = self.solver.solve(limits, starts=[start], kicks=0)
+            point = self.solver.solve(limits, near=start)
             if point is not None:
                 found.append(self._candidate(self.solver, point))
                 start = point

@@ -14,13 +14,14 @@ from itertools import combinations, islice, permutations, product
 import numpy as np
 import numpy.typing as npt
 
-from .decisions import Costs, Decision, Point
+from .decisions import Costs, Decision, Point, thin
 from .knapsack import choose_options
 
 Floats = npt.NDArray[np.float64]
 ROUNDS = 4
 IMPROVED = 2  # points that exchanges start from
 ALLOWANCE = 500  # new points costed for one answer before no further improvement is tried
+SETTINGS = 6  # options of a setting of the device that knapsacks are tried with
 KICKS, KICKED = 8, 3  # restarts, and decisions that each of them changes
 REACH = 3  # options that one exchange moves at most
 FEW = 12  # decisions, up to which exchanges of three are tried
@@ -84,12 +85,18 @@ class Solver:
             points.append(tuple(changed.get(number, option) for number, option in enumerate(point)))
         return [each for each, fits in zip(points, self._fits(self.costs(points), limits), strict=True) if fits]
 
-    def solve(self, limits: Floats, starts: Sequence[Point] = (), kicks: int = KICKS) -> Point | None:
+    def solve(self, limits: Floats, starts: Sequence[Point] = (), near: Point | None = None) -> Point | None:
         """The point of least loss whose costs keep the limits; None when none was found that does.
 
-        `starts` are further points to improve from; `kicks` how often to start anew near the best one.
+        `starts` are further points to improve from. `near` is the answer to nearly the same question: nothing is
+        started anew, and the device's settings are those that it has.
         """
-        tried = [{}, *({number: option} for number in self._settings for option in self._options(number))]
+        tried: list[Mapping[int, int]] = [{}]
+        if near is None:
+            tried += [{number: option} for number in self._settings for option in thin(self._options(number), SETTINGS)]
+        else:
+            starts = (*starts, near)
+            tried += [{number: near[number] for number in self._settings}] if self._settings else []
         answers = dict.fromkeys((*starts, *(each for held in tried for each in self._rounds(limits, held))))
         self._enough = len(self._known) + ALLOWANCE
         repaired = [self._repair(point, limits) for point in answers]
@@ -100,12 +107,13 @@ class Solver:
                 return None
             fitting = {nearest.point}
         improved = [self._exchange(point, limits) for point in sorted(fitting, key=self._rank)[:IMPROVED]]
-        return self._kicked(min(improved, key=self._rank), limits, kicks)
+        best = min(improved, key=self._rank)
+        return self._kicked(best, limits) if near is None else best
 
-    def _kicked(self, best: Point, limits: Floats, kicks: int) -> Point:
+    def _kicked(self, best: Point, limits: Floats) -> Point:
         """Iterated local search: some decisions at random, then repair and exchanges, from the best point so far."""
         rng = np.random.default_rng(0)
-        for _ in range(kicks):
+        for _ in range(KICKS):
             if len(self._known) > self._enough:
                 break
             point = best
