@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .augment import Augmenter, Batch
 from .checkpoint import Checkpoint
 from .function import TorchGraph
 from .masking import GradualMasks, SurgeryMasks
+from .normalised import with_batch_norm
 from .objective import Objective, answers, choose_loss
 from .parameters import Mask, step_scales, trainable, zero_masks
 from .plans import Gradual, Surgery, Update
@@ -70,7 +72,9 @@ def fine_tune(
             zeros (`nothing-to-prune`), or it cannot be carried out (`target-out-of-reach`, `schedule-too-short`).
         UnsupportedError: an operator has no gradient.
     """
-    run = _Run(model, data, tuning, teacher, features or {}, transfer, freeze, masks or {}, plan)
+    normal = with_batch_norm(model, data, trainable(model, freeze)) if tuning.batch_norm == "insert" else None
+    start = model if normal is None else normal.model
+    run = _Run(start, data, tuning, teacher, features or {}, transfer, freeze, masks or {}, plan)
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
@@ -81,7 +85,8 @@ def fine_tune(
             if checkpoint is not None:
                 checkpoints.write(checkpoint, run.state())
     progress("Fine-tuning", end / max(tuning.epochs, 1))
-    return run.result(model, resumed)
+    found = run.result(start, resumed)
+    return found if normal is None else replace(found, model=normal.folded(found.model))
 
 
 class _Run:
@@ -176,7 +181,7 @@ class _Run:
         if self.schedule is not None:
             feeds = {**feeds, **self.schedule.stand_ins()}
         fast = self.tuning.precision == "bfloat16"
-        learning = self.tuning.batch_norm == "update"
+        learning = self.tuning.batch_norm != "frozen"
         with torch.autocast(self.graph.device.type, torch.bfloat16, enabled=fast):
             found = self.graph(feeds, fetch=self.objective.fetch, learning=learning)
         return {name: value.to(self.graph.real) for name, value in found.items()}

@@ -24,7 +24,8 @@ class Tuning:
     squared error. `distillation` is the teacher's share of the loss, the labels have the rest; all of it without
     labels. `temperature` softens both networks' answers (Hinton, Vinyals and Dean, 2015). `features` is the weight of
     the features' loss beside it. `batch_norm`: `update` uses and tracks the statistics of the batches, `frozen` keeps
-    the stored ones. The learning rate is relative to the size of each weight, and falls along a cosine to zero.
+    the stored ones; `insert` also puts one behind every convolution that has none, and folds it back in the end (see
+    `training.normalised`). The learning rate is relative to the size of each weight, and falls along a cosine to zero.
     `augment` names changes that every batch undergoes (see `training.augment`). `precision` is that of convolutions and
     products: `bfloat16` takes about half the time on a CPU that has it.
     """
@@ -45,7 +46,8 @@ class Tuning:
     temperature: Annotated[float, Setting("How soft the teacher's answers are made.", above=0)] = 2.0
     features: float = 1.0
     batch_norm: Annotated[
-        Literal["update", "frozen"], Setting("Statistics of batch normalisation: from the batches, or as stored.")
+        Literal["update", "frozen", "insert"],
+        Setting("Statistics: from the batches, or as stored; insert: put behind convolutions while training."),
     ] = "update"
     augment: Annotated[
         tuple[str, ...], Setting("How samples are varied while training (repeatable).", AUGMENTATIONS)
@@ -70,7 +72,7 @@ class Tuning:
                 ("temperature", 0 < self.temperature < float("inf")),
                 ("features", 0 <= self.features < float("inf")),
                 ("loss", self.loss in ("auto", "cross_entropy", "mse")),
-                ("batch_norm", self.batch_norm in ("update", "frozen")),
+                ("batch_norm", self.batch_norm in ("update", "frozen", "insert")),
                 ("precision", self.precision in ("float32", "bfloat16")),
                 ("augment", set(self.augment) <= set(AUGMENTATIONS)),
             )
