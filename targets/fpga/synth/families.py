@@ -18,6 +18,8 @@ class Family:
     cells: Mapping[str, Mapping[str, float]]
     router: str | None = None
     route: tuple[str, ...] = ()
+    large_lut: int = 0  # from which size on `route_large` is passed, too
+    route_large: tuple[str, ...] = ()
     utilization: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # nextpnr's names of a resource
     pins: tuple[str, ...] = ()  # nextpnr's names of cells that take a pin
     packer: str | None = None
@@ -49,6 +51,9 @@ FAMILIES: Mapping[str, Family] = {
             "--textcfg",
             "{routed}",
         ),
+        # with the default (0.1) the placer ends 5 % longer in wire, and 20,000 LUTs of adders do not route in an hour
+        large_lut=18_000,
+        route_large=("--placer-heap-alpha", "0.3"),
         utilization={
             "lut": ("TRELLIS_COMB",),
             "ff": ("TRELLIS_FF",),

@@ -73,9 +73,7 @@ def synthesise(design: Design, progress: Progress = no_progress) -> Synthesised:
     )
     argv = [need("yosys"), "-q", "-p", script]
     _step(design, "synthesis", argv, [*design.sources], (_NETLIST, _COUNTS), "synthesis-failed", SYNTHESIS_TIMEOUT_S)
-    found = json.loads((design.folder / _COUNTS).read_text(encoding="utf-8"))
-    cells = {str(name): int(count) for name, count in sorted(found["design"]["num_cells_by_type"].items())}
-    return Synthesised(cells, {key: _count(cells, weights) for key, weights in design.tools.cells.items()})
+    return read_counts(design)
 
 
 def place_and_route(design: Design, progress: Progress = no_progress) -> Routed:
@@ -92,9 +90,11 @@ def place_and_route(design: Design, progress: Progress = no_progress) -> Routed:
             hint="Build the project with the vendor's tool, or choose an ECP5, iCE40 or Gowin board.",
         )
     progress(f"Placing and routing ({family.router})", 0.0)
+    large = read_counts(design).resources["lut"] >= family.large_lut
     argv = [
         need(family.router),
         *_filled(design, family.route),
+        *(family.route_large if large else ()),
         "--freq",
         f"{design.clock_hz / 1e6:g}",
         "--seed",
@@ -121,6 +121,13 @@ def pack(design: Design, progress: Progress = no_progress) -> Path:
     inputs = [design.folder / family.routed]
     _step(design, "pack", argv, inputs, (family.bitstream,), "packing-failed", PACK_TIMEOUT_S)
     return design.folder / family.bitstream
+
+
+def read_counts(design: Design) -> Synthesised:
+    """What yosys counted in the build folder."""
+    found = json.loads((design.folder / _COUNTS).read_text(encoding="utf-8"))
+    cells = {str(name): int(count) for name, count in sorted(found["design"]["num_cells_by_type"].items())}
+    return Synthesised(cells, {key: _count(cells, weights) for key, weights in design.tools.cells.items()})
 
 
 def read_report(path: Path, family: Family) -> Routed:

@@ -70,6 +70,15 @@ def design(tmp_path: Path) -> Design:
     return Design(tmp_path / "build", (source,), "top", "ecp5", parameters, constraints)
 
 
+@pytest.mark.parametrize(("adders", "spread"), [(8_994, False), (8_995, True)])  # 2 LUTs each, and 10 more
+def test_large_designs_are_placed_with_more_care(tools: Path, design: Design, adders: int, spread: bool) -> None:
+    install(tools, "yosys", _YOSYS.replace("'CCU2C': 4", f"'CCU2C': {adders}"))
+    synthesise(design)
+    place_and_route(design)
+    arguments = (design.folder / "routed.config").read_text()
+    assert ("--placer-heap-alpha 0.3" in arguments) is spread
+
+
 def test_from_sources_to_a_bitstream(tools: Path, design: Design) -> None:
     made = synthesise(design)
     assert made.resources == {"lut": 18, "ff": 7, "dsp": 0, "bram": 0}
