@@ -157,8 +157,9 @@ def build_design(out: Path, board: Board) -> Design:
     sources = tuple(out / "rtl" / name for name in package.SOURCES)
     constraint_file, _ = constraints(board)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in (*sources, out / constraint_file)))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prunus" / "fpga"
-    folder = cache / digest.hexdigest()[:24]
+    given, base = os.environ.get("PRUNUS_CACHE"), Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(given) if given else base / "prunus"
+    folder = cache.resolve() / "fpga" / digest.hexdigest()[:24]
     kept = folder / "sources"
     kept.mkdir(parents=True, exist_ok=True)
     for path in (*sources, out / constraint_file):

@@ -66,7 +66,7 @@ def synthesise(design: Design, progress: Progress = no_progress) -> Synthesised:
     progress(f"Synthesising for {design.family} (yosys)", 0.0)
     script = "; ".join(
         (
-            "read_verilog " + " ".join(_quoted(path) for path in design.sources),
+            "read_verilog " + " ".join(_quoted(_named(design, path)) for path in design.sources),
             design.tools.synth.format(top=design.top, netlist=_NETLIST),
             f"tee -q -o {_COUNTS} stat -json",
         )
@@ -187,13 +187,19 @@ def _filled(design: Design, arguments: Sequence[str]) -> list[str]:
         "netlist": _NETLIST,
         "routed": family.routed,
         "bitstream": family.bitstream,
-        "constraints": str(design.constraints),
+        "constraints": _named(design, design.constraints) if design.constraints else "",
     }
     return [argument.format_map(values) for argument in arguments]
 
 
-def _quoted(path: Path) -> str:
-    return '"' + str(path).replace('"', "") + '"'
+def _named(design: Design, path: Path) -> str:
+    """A file as the tools, which run in the build folder, are told of it. PyPI's have a /tmp of their own, and see what
+    lies below the real one only from the working folder."""
+    return path.relative_to(design.folder).as_posix() if path.is_relative_to(design.folder) else str(path)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', "") + '"'
 
 
 def _count(cells: Mapping[str, int], weights: Mapping[str, float]) -> int:

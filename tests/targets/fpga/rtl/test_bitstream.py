@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.toolchain]
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PRUNUS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
