@@ -7,8 +7,9 @@
 * same-bits  the same bits and training, but weights zeroed by magnitude: what the choice of weights is worth
 * magnitude  the same training and zeros by magnitude, at 8 bits: what is done without a look at the cost
 
-Of each way the smallest network within one point of dense counts. LUTs are counted on the netlist; `--synthesise` asks
-yosys for those of the rows that the verdict is about. The networks are scored on what they were not trained on.
+The smallest of ours within one point of dense is compared with dense; each pruned by magnitude with the smallest of
+ours that is at least as accurate. LUTs are counted on the netlist, with `--synthesise` by yosys. The networks are
+scored on what they were not trained on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,7 @@ class Row:
     sparsity: float
     accuracy: float
     lut: float
+    folder: Path
     made: int | None = None  # LUTs of yosys
 
 
@@ -67,9 +70,9 @@ def digits() -> Task:
 
 
 def jet() -> Task:
-    model, (training, scoring) = tasks.jet("jet_mlp3_fp32.onnx", 20_000, 10_000)
+    model, (training, scoring) = tasks.jet("jet_mlp3_fp32.onnx", 60_000, 10_000)
     tuning = Tuning(epochs=60, batch=256, learning_rate=1e-2, distillation=1.0, temperature=1.0)
-    return Task(model, scoring, training, (6, 8), (0.7, 0.75), tuning, 60)
+    return Task(model, scoring, training, (5, 8), (0.7, 0.75), tuning, 60)
 
 
 TASKS = {"digits": digits, "jet": jet}
@@ -77,8 +80,8 @@ WAYS = ("ours", "same-bits", "magnitude")
 CALIBRATION = 2000  # samples of the training data, at most
 
 
-def compress(task: Task, way: str, sparsity: float, synthesise: bool) -> Row:
-    """Compiles without building."""
+def compress(task: Task, way: str, sparsity: float, out: Path) -> Row:
+    """Compiles into a folder without building."""
     bits = task.bits if way in ("ours", "same-bits") else (8, 8)
     options = Options(weight_bits=bits[0], activation_bits=bits[1], weight_sparsity=sparsity, pattern="weight")
     if way != "dense":
@@ -86,17 +89,18 @@ def compress(task: Task, way: str, sparsity: float, synthesise: bool) -> Row:
     if way in ("same-bits", "magnitude"):
         options = replace(options, weight_criterion="magnitude", reconstruct=False)
     calibration = Data({name: x[:CALIBRATION] for name, x in task.training.inputs.items()})
-    with tempfile.TemporaryDirectory() as scratch:
-        out, target = Path(scratch, "out"), (RtlTarget(build=False), HUGE)
-        request = Request(task.model, target, out, task.scoring, calibration, task.training, options, verify_samples=1)
-        report = compile(request).report
-        lut = next(each.value for each in report.estimate if each.name == "lut")
-        made = None
-        if synthesise:
-            whole = build_design(out / "artifact", board_of(DEVICE))
-            alone = replace(whole, folder=whole.folder / "alone", top="network", sources=(whole.sources[-2],))
-            made = synth.synthesise(alone).resources["lut"]
-    return Row(way, f"{bits[0]}/{bits[1]}", sparsity, report.accuracy.after, lut, made)
+    target = (RtlTarget(build=False), HUGE)
+    request = Request(task.model, target, out, task.scoring, calibration, task.training, options, verify_samples=1)
+    report = compile(request).report
+    lut = next(each.value for each in report.estimate if each.name == "lut")
+    return Row(way, f"{bits[0]}/{bits[1]}", sparsity, report.accuracy.after, lut, out)
+
+
+def synthesised(row: Row) -> Row:
+    """The row with the LUTs that yosys makes of the network, without the board's input and output."""
+    whole = build_design(row.folder / "artifact", board_of(DEVICE))
+    alone = replace(whole, folder=whole.folder / "alone", top="network", sources=(whole.sources[-2],))
+    return replace(row, made=synth.synthesise(alone).resources["lut"])
 
 
 def show(row: Row) -> None:
@@ -107,34 +111,46 @@ def show(row: Row) -> None:
     )
 
 
-def study(name: str, synthesise: bool) -> dict[str, Any]:
+def study(name: str, synthesise: bool, folder: Path) -> dict[str, Any]:
     print(name)
     task = TASKS[name]()
-    rows = [compress(task, "dense", 0.0, synthesise)]
-    show(rows[0])
-    for way in WAYS:
-        for sparsity in task.sparsities:
-            rows.append(compress(task, way, sparsity, False))
-            show(rows[-1])
-    good = [row for row in rows if row.accuracy >= rows[0].accuracy - POINTS]
-    best = {way: min((row for row in good if row.way == way), key=lambda row: row.lut, default=None) for way in WAYS}
-    best["dense"] = rows[0]
-    if synthesise:
-        best |= {way: compress(task, way, row.sparsity, True) for way, row in best.items() if row and row.made is None}
-    found: dict[str, Any] = {"network": name, "rows": [vars(row) for row in rows]}
-    found |= {way: vars(row) for way, row in best.items() if row}
-    ours = best["ours"]
-    for way, row in best.items():
-        if ours and row and row is not ours:
-            found[f"saved_against_{way}"] = saved = 1 - size(ours) / size(row)
-            print(f"  ours has {saved:.1%} fewer LUTs than {way}, both within {POINTS:.0%} of dense", flush=True)
-        elif row is None:
-            print(f"  no network of the way '{way}' is within {POINTS:.0%} of dense", flush=True)
+    points = [("dense", 0.0), *((way, sparsity) for way in WAYS for sparsity in task.sparsities)]
+    rows = []
+    for way, sparsity in points:
+        row = compress(task, way, sparsity, folder / f"{name}-{way}-{sparsity:g}")
+        rows.append(synthesised(row) if synthesise else row)
+        show(rows[-1])
+    dense = rows[0]
+    good = [row for row in rows if row.way == "ours" and row.accuracy >= dense.accuracy - POINTS]
+    ours = min(good, key=size, default=None)
+    found: dict[str, Any] = {"network": name, "rows": [record(row) for row in rows]}
+    if ours:
+        found["saved_against_dense"] = saved = 1 - size(ours) / size(dense)
+        print(f"  ours has {saved:.1%} fewer LUTs than dense, within {POINTS:.0%} of it", flush=True)
+    for way in WAYS[1:]:
+        found[f"saved_against_{way}"] = savings(rows, way)
+    return found
+
+
+def savings(rows: Sequence[Row], way: str) -> list[float]:
+    """What the smallest of ours saves that is at least as accurate, for every network of another way."""
+    found = []
+    for other in (row for row in rows if row.way == way):
+        good = [row for row in rows if row.way == "ours" and row.accuracy >= other.accuracy]
+        ours = min(good, key=size, default=None)
+        if ours:
+            found.append(1 - size(ours) / size(other))
+            what = f"{way} of {other.sparsity:.0%} zeros ({other.accuracy:.4f})"
+            print(f"  ours ({ours.accuracy:.4f}) has {found[-1]:.1%} fewer LUTs than {what}", flush=True)
     return found
 
 
 def size(row: Row) -> float:
     return row.lut if row.made is None else row.made
+
+
+def record(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in vars(row).items() if name != "folder"}
 
 
 def main() -> int:
@@ -143,7 +159,8 @@ def main() -> int:
     parser.add_argument("--synthesise", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = [study(name, options.synthesise) for name in options.networks or TASKS]
+    with tempfile.TemporaryDirectory(prefix="prunus-bench-") as scratch:
+        found = [study(name, options.synthesise, Path(scratch)) for name in options.networks or TASKS]
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return any(each.get("saved_against_dense", 0) < 0.7 for each in found)
