@@ -43,6 +43,24 @@ prunus_status prunus_slice(const prunus_slice_args *args, const void *x, void *y
   return PRUNUS_OK;
 }
 
+/* Drops dimensions of size 1 and merges those that follow one another in x, too, so that rows get long; returns how many
+   are left. */
+static int32_t merge(int32_t rank, int32_t *shape, ptrdiff_t *step) {
+  int32_t left = 1;
+  for (int32_t d = 1; d < rank; ++d) {
+    const int32_t before = left - 1;
+    if (shape[d] == 1) continue;
+    if (shape[before] == 1 || step[before] == shape[d] * step[d]) {
+      shape[before] *= shape[d];
+      step[before] = step[d];
+    } else {
+      shape[left] = shape[d];
+      step[left++] = step[d];
+    }
+  }
+  return left;
+}
+
 prunus_status prunus_transpose(const prunus_transpose_args *args, const void *x, void *y) {
   prunus_status status = prunus_i_check_shape(args->rank, args->x_shape);
   if (status) return status;
@@ -58,13 +76,13 @@ prunus_status prunus_transpose(const prunus_transpose_args *args, const void *x,
     shape[d] = args->x_shape[args->perm[d]];
     step[d] = x_step[args->perm[d]];
   }
-  const int32_t last = args->rank - 1;
+  const int32_t rank = merge(args->rank, shape, step), last = rank - 1;
   uint8_t *out = y;
   do {
     const uint8_t *row = x;
     for (int32_t d = 0; d < last; ++d) row += index[d] * step[d];
     for (int32_t i = 0; i < shape[last]; ++i) *out++ = row[i * step[last]];
-  } while (advance(args->rank, shape, index));
+  } while (advance(rank, shape, index));
   return PRUNUS_OK;
 }
 
