@@ -30,10 +30,7 @@ def no_progress(_what: str, _fraction: float) -> None:
 
 @dataclass(frozen=True)
 class Formats:
-    """What a device wants from compression. `reasons` gives, per field name, why.
-
-    Raises ValueError where a code would not fit the int8 that the integer graph keeps it in.
-    """
+    """What a device wants from compression. `reasons` gives, per field name, why."""
 
     scheme: Scheme = "f32"
     requant_bits: int = 31  # of the multiplier, for scheme `fixed`
@@ -50,11 +47,6 @@ class Formats:
     channel_multiple: int = 1
     softmax: Literal["float", "integer", "host"] = "float"
     reasons: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("weight_bits", "activation_bits", "border_bits"):
-            if getattr(self, name) > 8:
-                raise ValueError(f"{name} is {getattr(self, name)}; codes have at most 8 bits")
 
 
 def quantized_like(work: Workload, formats: Formats) -> Workload:

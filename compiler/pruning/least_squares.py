@@ -17,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 RIDGE = 1e-2  # of the mean of the normal matrix's diagonal
+NOTICED = 1e-2  # of the mean variance; roundings larger than that are reckoned with
 CG_TOLERANCE = 1e-3  # of the first residual
 CG_ROUNDS = 100
 
@@ -56,8 +57,15 @@ class NormalEquations:
         return cls(sum(p.rows for p in parts), gram, cross, sum_a, sum_y, sum(p.sum_yy for p in parts))
 
     def centred(self) -> tuple[Floats, Floats]:
-        """A'A and A'Y about the means: what a layer with a bias has to get right."""
-        gram = self.gram - self.sum_a[:, :, None] * self.sum_a[:, None, :] / self.rows
+        """A'A and A'Y about the means: what a layer with a bias has to get right.
+
+        Products were rounded to float32. Where next to nothing varies (one sample), the difference is those roundings,
+        of either sign: there the diagonal gets as much as keeps A'A positive.
+        """
+        gram, k = self.gram - self.sum_a[:, :, None] * self.sum_a[:, None, :] / self.rows, self.gram.shape[1]
+        rounding = np.finfo(np.float32).eps * np.trace(self.gram, axis1=1, axis2=2)
+        drowned = k * rounding > NOTICED * np.trace(gram, axis1=1, axis2=2)
+        gram += np.where(drowned, rounding, 0.0)[:, None, None] * np.eye(k)
         return gram, self.cross - self.sum_a[:, :, None] * self.sum_y[:, None, :] / self.rows
 
     @property

@@ -27,8 +27,9 @@ Array = npt.NDArray[Any]
 
 def check_formats(formats: Formats) -> None:
     """Raises UsageError for bit widths that the integer contract does not know."""
-    for name, bits in (("weight_bits", formats.weight_bits), ("activation_bits", formats.activation_bits)):
-        if not 2 <= bits <= 8:
+    widths = {name: getattr(formats, name) for name in ("weight_bits", "activation_bits", "border_bits")}
+    for name, bits in widths.items():
+        if not 2 <= bits <= 8 and not (name == "border_bits" and bits == 0):
             raise UsageError(
                 f"{name} = {bits} is not supported.", code="bits-unsupported", hint="Give a width between 2 and 8 bits."
             )

@@ -64,7 +64,7 @@ def test_next_pow2_is_the_smallest_above(value: float) -> None:
 
 
 def test_bits_outside_of_the_contract_are_refused() -> None:
-    for formats in (Formats(weight_bits=1), Formats(activation_bits=9)):
+    for formats in (Formats(weight_bits=1), Formats(activation_bits=9), Formats(border_bits=16)):
         with pytest.raises(UsageError, match="not supported"):
             check_formats(formats)
 
