@@ -30,6 +30,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -69,11 +70,12 @@ class Recipe:
     epochs: int
     augment: tuple[str, ...]
     learning_rate: float = 3e-3
+    batch_norm: Literal["update", "insert"] = "update"
 
 
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
-    "resnet8": Recipe(400, ("flip", "shift"), learning_rate=5e-3),
+    "resnet8": Recipe(800, ("flip", "shift"), learning_rate=1e-2, batch_norm="insert"),
     "ds_cnn": Recipe(1000, ("shift", "noise"), learning_rate=5e-3),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
@@ -182,6 +184,7 @@ def distil(
         learning_rate=recipe.learning_rate,
         loss="cross_entropy",
         temperature=4.0,
+        batch_norm=recipe.batch_norm,
         augment=recipe.augment,
         seed=seed,
     )
