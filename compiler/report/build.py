@@ -244,7 +244,7 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
         return schema.Verdict(met=False, binding="island-tolerance", why=why)
     max_drop = outcome.options.max_drop
     if max_drop is not None and accuracy.before - accuracy.after > max_drop + SLACK:
-        return schema.Verdict(met=False, binding="accuracy", why=_accuracy_missed(accuracy, max_drop))
+        return schema.Verdict(met=False, binding="accuracy", why=_accuracy_missed(accuracy, outcome.options, max_drop))
     for each in outcome.compressed.unreached:
         return schema.Verdict(met=False, binding=each["option"], why=each["why"])
     missing = sorted(outcome.budget.keys() - costs.keys())
@@ -261,13 +261,16 @@ def _verdict(outcome: Outcome, costs: Mapping[str, Quantity]) -> schema.Verdict:
     return schema.Verdict(met=True, binding="none", why="every bound that was set is met")
 
 
-def _accuracy_missed(accuracy: schema.Accuracy, max_drop: float) -> str:
-    """How much was lost, and whether before the numbers became integers or then."""
+def _accuracy_missed(accuracy: schema.Accuracy, options: Options, max_drop: float) -> str:
+    """How much was lost, whether before the numbers became integers or then, and what may help."""
     why = f"{accuracy.metric} fell by {accuracy.before - accuracy.after:.4f}, allowed are {max_drop:.4f}"
     if accuracy.unquantized is None:
         return why
     first, then = accuracy.before - accuracy.unquantized, accuracy.unquantized - accuracy.after
-    return f"{why}: {first:.4f} went with what was removed, {then:.4f} with the bits"
+    why = f"{why}: {first:.4f} went with what was removed, {then:.4f} with the bits"
+    if first > then and options.sparsity:
+        why += "; without --sparsity as much is removed as keeps the accuracy, and --epochs wins some of it back"
+    return why
 
 
 def _provenance(outcome: Outcome) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from prunus.compiler.data import Data
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
+TABLE_ROW = re.compile(r"^│ (\S.*?) │(.*)│$", re.MULTILINE)  # of the demo: name, cells
+HOST_COLUMN = 1
+
 
 def run(script: str, cwd: Path, *arguments: str) -> str:
     result = subprocess.run(
@@ -98,6 +101,28 @@ def test_demo(tmp_path: Path) -> None:
     for device in ("pynq-z2", "host-cpu", "npu-16nm"):
         assert (tmp_path / "out" / "demo" / device / "manifest.json").is_file()
         assert f"Report for {device}" in out
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    shown, found = (dict(TABLE_ROW.findall(text)) for text in (readme.partition("## Use it")[0], out))
+    assert shown.keys() == found.keys() and len(found) > 10
+    for name, cells in found.items():
+        for column, (before, now) in enumerate(zip(shown[name].split("│"), cells.split("│"), strict=True)):
+            if (name.strip(), column) != ("Latency (modelled)", HOST_COLUMN):  # what a machine of other kernels changes
+                assert agree(before, now), f"README: {name.strip()} {before}; now {now}"
+
+
+def agree(before: str, now: str) -> bool:
+    """The same words and units, numbers within a tenth: what rounding on another processor may change."""
+    split = [re.fullmatch(r"\s*([\d.,]*)\s*(.*?)\s*", text) for text in (before, now)]
+    (first, unit), (second, other) = (each.groups() for each in split if each)
+    if not first or not second:
+        return first == second and unit == other
+    return unit == other and float(second.replace(",", "")) == pytest.approx(float(first.replace(",", "")), rel=0.1)
+
+
+def test_a_stale_figure_is_seen() -> None:
+    assert agree(" 5,110 cycles ", "5,300 cycles") and agree(" yes ", "yes") and agree("  ", " ")
+    assert not agree("61.2 µs", "10.5 µs") and not agree("68 BRAM18", "36 BRAM18")
+    assert not agree("1.7 µJ", "1.7 mJ") and not agree("yes", "no: accuracy") and not agree("", "1 LUT")
 
 
 @pytest.mark.slow

@@ -76,6 +76,13 @@ def test_what_the_bits_cost_counts(tmp_path: Path) -> None:
     assert not narrow.verdict.met and narrow.verdict.binding == "accuracy"
     assert narrow.accuracy and narrow.accuracy.unquantized == narrow.accuracy.before
     assert "0.0000 went with what was removed" in narrow.verdict.why
+    assert "without --sparsity" not in narrow.verdict.why
+
+
+def test_too_much_removed_says_what_helps(tmp_path: Path) -> None:
+    verdict = compile(request(tmp_path / "out", sparsity=0.9, max_drop=0.01)).report.verdict
+    assert verdict.binding == "accuracy"
+    assert "without --sparsity as much is removed as keeps the accuracy, and --epochs" in verdict.why
 
 
 def test_a_sparsity_out_of_reach_is_a_bound_missed(tmp_path: Path) -> None:
