@@ -118,7 +118,7 @@ def float_error(graph: ir.Graph, found: Mapping[str, bytes], expected: Arrays) -
 
 def with_another_weight(graph: ir.Graph) -> ir.Graph:
     """The graph with one weight of its first weighted layer changed."""
-    layer = next(op for op in graph.ops if hasattr(op, "weight"))
+    layer = next(op for op in graph.ops if isinstance(op, ir.Linear))
     weight = layer.weight.copy()
     weight.flat[np.abs(weight).argmax()] ^= 64
     return replace(graph, ops=tuple(replace(op, weight=weight) if op is layer else op for op in graph.ops))
