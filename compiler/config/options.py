@@ -192,6 +192,9 @@ class Pruning:
             ("auto", "16x4", "4x4", "32x4", "32x64", "2:4", "weight"),
         ),
     ] = "auto"
+    budget_zeros: Annotated[
+        bool, Setting("Where the device skips zeros, a budget decides about them, too, layer by layer.")
+    ] = True
     weight_criterion: Annotated[
         str, Setting("How weights are ranked.", ("auto", "obs", "wanda", "taylor", "obd", "magnitude", "random"))
     ] = "auto"

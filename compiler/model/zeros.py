@@ -10,7 +10,7 @@ import numpy as np
 SparsityKind = Literal["dense", "channel", "block", "n_m", "weight"]
 
 # output x input channels, largest first
-_BLOCKS = ((16, 16), (16, 4), (8, 8), (4, 4), (1, 16), (16, 1), (1, 8), (8, 1), (1, 4), (4, 1))
+BLOCKS = ((16, 16), (16, 4), (8, 8), (4, 4), (1, 16), (16, 1), (1, 8), (8, 1), (1, 4), (4, 1))
 _PATTERNS = ((1, 4), (2, 4), (4, 8))
 _FEW = 0.01  # a share of zeros that says nothing
 
@@ -41,7 +41,7 @@ def structure_of(weight: np.ndarray[Any, Any]) -> Sparsity:
     kept = float(rows.mean() * columns.mean())
     if kept < 1 and density >= 0.99 * kept:
         return Sparsity("channel", kept)
-    for block in _BLOCKS:
+    for block in BLOCKS:
         found = _block_density(matrix, block)
         if found is not None and 1 - found >= 0.95 * (1 - density):
             return Sparsity("block", found, block)

@@ -1,9 +1,8 @@
-"""`fit_budget`: every channel group gets the width, every layer the bits, that keep the budget at the least loss."""
+"""`fit_budget`: channel groups get the widths, layers the bits and zeros, that keep the budget at the least loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,29 +10,33 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..analysis.channels import Channels, channel_groups
-from ..data import Data
-from ..errors import UnsupportedError, UsageError
-from ..integer.from_qdq import read_qdq
+from ..analysis.channels import channel_groups
+from ..errors import UsageError
 from ..model.model import Model
-from ..model.workload import workload
-from ..pruning.criteria import importance, resolve
-from ..pruning.cut import cut
-from ..pruning.reconstruct import reconstruct
-from ..pruning.select import Selection
+from ..pruning.criteria import importance
+from ..pruning.patterns import device_pattern
 from ..pruning.structures import ChannelStructure
 from ..quantization.asked import asked_formats
-from ..quantization.wanted import want_bits
-from ..search.contest import winner
-from ..search.decisions import Choice, Decision, DeviceCosts, bits_decisions, setting_decisions, tuned
+from ..search.contest import ranked
+from ..search.decisions import (
+    Choice,
+    Decision,
+    DeviceCosts,
+    WeightBits,
+    WeightDensity,
+    bits_decisions,
+    density_decisions,
+    setting_decisions,
+)
 from ..search.drop import Drop, drop_measure
 from ..search.fit import Candidate, Fitter, Shortfall
 from ..search.loss import RefitLoss
-from ..search.widths import WidthModel, full_widths, removal
-from ..target import Counts, Device, Formats, Target, no_progress
+from ..search.widths import WidthModel, full_widths
+from ..target import Counts
 from .base import Context, Note, Options, PassResult
+from .budget_networks import Networks
 from .budget_notes import SLACK, chosen_note, contract_note, faster_note, infeasible_note
-from .prune_channels import fit_notes, not_refitted_note, pinned_notes, proof_note
+from .prune_channels import pinned_notes
 from .quantize import Quantize
 
 if TYPE_CHECKING:
@@ -43,16 +46,19 @@ Floats = npt.NDArray[np.float64]
 CONTRACT_TRIALS = 2  # between the last network that kept the accuracy and the first that did not
 FINISHED = 4  # proposals that are finished for one answer
 SETTLINGS = 3  # networks that are finished to see what they really cost
+CHECKED = 3  # finished networks whose cost is asked again for one answer
 _CLOSE = 0.97  # of a limit: nothing to gain by coming closer
 _SLACK = 1e-9  # relative, of rounding in costs
+_TINY = np.finfo(np.float64).tiny
 
 
 class FitBudget:
     """Chooses widths by the device's own cost and the measured loss, cuts, proves and refits.
 
     Where fewer bits of weights make the device cheaper, and the user does not give them (`weight_bits`,
-    `mixed_precision`), each layer's are chosen together with the widths, for `quantize` to use. Where bits were
-    narrowed, or the target counts (`target.Counts`), the cost is asked again of the finished network; the solver then
+    `mixed_precision`), each layer's are chosen together with the widths, for `quantize` to use. So are zeros in the
+    pattern that the device skips (unless `budget_zeros` is off), and zeroed they are here. Where weights were narrowed
+    or zeroed, or the target counts (`target.Counts`), the cost is asked again of the finished network; the solver then
     aims as far from the bounds as its prediction was off.
 
     Reads `context.options`: `budget` (upper bounds in units; empty: none), `max_drop` (alone: the cheapest network
@@ -80,7 +86,7 @@ class FitBudget:
         task = _Task.of(model, context)
         if options.budget and task.keeps(options.budget):
             return PassResult(model, False, (Note("budget-met-unpruned", "The unpruned network keeps the budget."),))
-        if not task.channels.prunable and not task.bits:
+        if not task.channels.prunable and not task.layers:
             notes = (
                 *pinned_notes(task.channels),
                 Note("nothing-to-prune", "No channel can go: no budget changes that."),
@@ -114,19 +120,11 @@ def chosen_settings(records: Sequence[PassRecord]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
+class _Task(Networks):
     """One model on one device, and what the steps share."""
 
-    model: Model
-    context: Context
-    target: Target
-    device: Device
-    data: Data
-    formats: Formats  # that quantization will use
-    channels: Channels
-    keys: tuple[str, ...]
-    costs: DeviceCosts
-    bits: Sequence[Decision]  # on layers' weights, as far as these are left to the device
+    asked: DeviceCosts
+    layers: Sequence[Decision]  # on layers' weights, as far as these are left to the device
 
     @classmethod
     def of(cls, model: Model, context: Context) -> _Task:
@@ -152,22 +150,23 @@ class _Task:
         costs = DeviceCosts(context.target, context.device, works.workload, keys)
         structure = ChannelStructure(formats.channel_multiple)
         narrow = formats.narrow_weights if _decides_bits(options) else ()
-        bits = bits_decisions(channels, structure, costs, works, narrow) if narrow else []
+        layers = bits_decisions(channels, structure, costs, works, narrow) if narrow else []
+        layers += density_decisions(channels, structure, costs, works) if options.budget_zeros else []
         return cls(
-            model, context, context.target, context.device, context.calibration, formats, channels, keys, costs, bits
+            model, context, context.target, context.device, context.calibration, formats, channels, keys, costs, layers
         )
 
     @cached_property
     def unpruned(self) -> Floats:
         """[keys]: predicted."""
-        return np.asarray(self.costs([Choice(full_widths(self.channels))])[0])
+        return np.asarray(self.asked([Choice(full_widths(self.channels))])[0])
 
     @cached_property
     def counted(self) -> Floats:
         """[keys]: of the unpruned network, as the target counts them; what it does not count as predicted."""
         if not isinstance(self.target, Counts) or not self.context.options.quantize:
             return self.unpruned
-        return self._finished_costs(self.model, Choice(full_widths(self.channels)))
+        return self.costs(self.model, Choice(full_widths(self.channels)))
 
     def keeps(self, budget: Mapping[str, float]) -> bool:
         return all(cost <= budget.get(key, np.inf) for key, cost in zip(self.keys, self.counted, strict=True))
@@ -192,38 +191,53 @@ class _Task:
             short = {key: value for key, value in asdict(found).items() if key != "choice"}
             details["shortfall"] = {**short, "why": note.text}
             return PassResult(self.model, False, (*notes, note), details)
-        notes += [chosen_note(fitter, found, self.costs.asked)]
+        notes += [chosen_note(fitter, found, self.asked.asked)]
         if self.context.options.max_drop is not None:
             notes += [contract_note(self._drops(scores)(found.choice), self.context.options.max_drop)]
         return self._build(found, scores, notes, details)
 
     def _settle(self, fitter: Fitter, scores: Floats, limits: Floats) -> tuple[Candidate | Shortfall, list[Note]]:
         """The best network within the limits. Where finished networks show that predictions are off, it is looked for
-        with limits moved by as much, so that the finished one keeps those asked for, and uses them up."""
-        ratio = self.counted / np.maximum(self.unpruned, np.finfo(np.float64).tiny)
+        with limits moved by as much, so that the finished one keeps those asked for, and uses them up. How far they
+        are off, a first answer tells that is found quickly."""
+        ratio = self.counted / np.maximum(self.unpruned, _TINY)
         best: Candidate | None = None
         notes: list[Note] = []
+        counts = isinstance(self.target, Counts) or fitter.narrows
         for number in range(SETTLINGS):
             self.context.progress("Solving for the budget", number / SETTLINGS)
-            aimed = limits / np.maximum(ratio, np.finfo(np.float64).tiny)
+            aimed, quick = limits / np.maximum(ratio, _TINY), counts and number == 0
             proposals = fitter.proposals(aimed, self.context.progress)
             if not proposals and not isinstance(self.target, Counts):
                 return best or fitter.shortfall(limits), notes
-            found = self._winner(proposals, fitter, scores, aimed) if proposals else fitter.nearest(aimed)
-            if not self._uncertain(found.choice):
-                return found, notes
-            real = self._finished_costs(self._pruned(found.choice, scores)[0], found.choice)
+            answers = self._ranked(proposals, fitter, scores, aimed, quick) if proposals else [fitter.nearest(aimed)]
+            if not self.uncertain:
+                return answers[0], notes
+            found, real = self._first_within(answers, scores, limits)
             predicted = np.array([found.costs[key] for key in self.keys])
-            fits = bool((real <= limits * (1 + _SLACK)).all())
+            fits = _within(real, limits)
             notes.append(Note("cost-counted", _counted_text(self.keys, predicted, real, fits)))
             if fits and (best is None or found.loss < best.loss):
                 best = replace(found, costs=dict(zip(self.keys, map(float, real), strict=True)))
             elif not fits and not proposals:
                 return best or _shortfall(self.keys, limits, real, found.choice), notes
-            if fits and (real > _CLOSE * limits).any():
+            expected, ratio = ratio, real / np.maximum(predicted, _TINY)
+            settled = (real > _CLOSE * limits).any() or np.allclose(ratio, expected, rtol=1 - _CLOSE)
+            if fits and settled and not quick:
                 break
-            ratio = real / np.maximum(predicted, np.finfo(np.float64).tiny)
         return best or found, notes
+
+    def _first_within(self, answers: Sequence[Candidate], scores: Floats, limits: Floats) -> tuple[Candidate, Floats]:
+        """The first of the best answers that really keeps the limits, and what it costs; the very best where none does,
+        or where it misses them by more than the next one could make up for."""
+        found: list[tuple[Candidate, Floats]] = []
+        for each in answers[:CHECKED]:
+            found.append((each, self.costs(self.build(each.choice, scores)[0], each.choice)))
+            if _within(found[-1][1], limits):
+                return found[-1]
+            if not _within(_CLOSE * found[-1][1], limits):
+                break
+        return found[0]
 
     def fit_contract(self) -> PassResult:
         """The least cost within the accuracy: bisection along the Pareto front, then between its points."""
@@ -256,10 +270,10 @@ class _Task:
                 best = between
             else:
                 fails = between.costs[self.keys[0]]
-        if best.choice.widths == full_widths(self.channels) and not best.choice.bits:
+        if best.choice.whole(self.channels):
             text = f"No smaller network keeps the score within {self.context.options.max_drop:g} of the original's."
             return PassResult(self.model, False, (*notes, Note("accuracy-forbids-pruning", text)), details)
-        notes += [chosen_note(fitter, best, self.costs.asked)]
+        notes += [chosen_note(fitter, best, self.asked.asked)]
         return self._build(best, scores, notes, details)
 
     # -- steps --------------------------------------------------------------------------------------------------------
@@ -268,75 +282,53 @@ class _Task:
         options, progress = self.context.options, self.context.progress
         progress("Ranking channels", 0.0)
         scores = importance(self.model, self.channels, options.criterion, options.seed, self.data)
-        rounding = self.formats if self.bits else None
+        kinds = {type(each.subject) for each in self.layers}
         loss = RefitLoss(
-            self.model, self.channels, scores, self.data, rounding=rounding, seed=options.seed, progress=progress
-        )
-        structure = ChannelStructure(self.formats.channel_multiple)
-        return Fitter(self.channels, structure, self.costs, loss, bits=self.bits, progress=progress), scores
-
-    def _winner(self, proposals: Sequence[Candidate], fitter: Fitter, scores: Floats, limits: Floats) -> Candidate:
-        """What measuring the finished networks decides; without refitting, the solver's first."""
-        options, progress = self.context.options, self.context.progress
-        if not options.reconstruct:
-            return proposals[0]
-        narrows = any(each.choice.bits for each in proposals)
-        return winner(
             self.model,
             self.channels,
             scores,
-            proposals[:FINISHED],
+            self.data,
+            rounding=self.formats if WeightBits in kinds else None,
+            zeros=device_pattern(self.formats) if WeightDensity in kinds else None,
+            seed=options.seed,
+            progress=progress,
+        )
+        structure = ChannelStructure(self.formats.channel_multiple)
+        return Fitter(self.channels, structure, self.asked, loss, layers=self.layers, progress=progress), scores
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether finished networks may cost something else than predicted."""
+        return self.context.options.quantize and (bool(self.layers) or isinstance(self.target, Counts))
+
+    def _ranked(
+        self, proposals: Sequence[Candidate], fitter: Fitter, scores: Floats, limits: Floats, quick: bool
+    ) -> Sequence[Candidate]:
+        """Best first, as measuring the finished networks decides, and unless `quick` those near them; without
+        refitting, the solver's order."""
+        options, progress = self.context.options, self.context.progress
+        if not options.reconstruct:
+            return proposals
+        narrows = any(each.choice.bits for each in proposals)
+        return ranked(
+            self.model,
+            self.channels,
+            scores,
+            _some(proposals),
             fitter.loss,
-            neighbours=lambda candidate: fitter.neighbours(candidate, limits),
-            finish=self._roughly_quantized if narrows else None,
+            neighbours=None if quick else lambda candidate: fitter.neighbours(candidate, limits),
+            finish=self.roughly_quantize if narrows else None,
+            pattern=device_pattern(self.formats),
             seed=options.seed,
             progress=progress,
         )
 
-    def _roughly_quantized(self, network: Model, choice: Choice) -> Model:
-        """With the widest ranges of activations, which take no time to find: they decide nothing between networks."""
-        options = replace(self.context.options, ranges="minmax")
-        return replace(self, context=replace(self.context, options=options))._quantized(network, choice)
-
-    def _quantized(self, network: Model, choice: Choice) -> Model:
-        return Quantize().run(want_bits(network, dict(choice.bits)), replace(self.context, progress=no_progress)).model
-
-    def _uncertain(self, choice: Choice) -> bool:
-        """Whether the finished network may cost something else than predicted."""
-        return self.context.options.quantize and (bool(choice.bits) or isinstance(self.target, Counts))
-
-    def _finished_costs(self, network: Model, choice: Choice) -> Floats:
-        """[keys]: of a float network once it is quantized; counted where the target can, otherwise estimated."""
-        device = tuned(self.device, dict(choice.settings))
-        quantized = self._quantized(network, choice)
-        costs = dict(self.target.cost([workload(quantized)], device)[0].costs)
-        if isinstance(self.target, Counts):
-            with suppress(UnsupportedError):  # what cannot be counted is estimated
-                costs |= self.target.count(read_qdq(quantized, self.context.formats), device)
-        return np.array([costs[key].value for key in self.keys], dtype=np.float64)
-
-    def _pruned(self, choice: Choice, scores: Floats) -> tuple[Model, list[Note]]:
-        """Cut, proven, refitted, told its bits; with what to say about it."""
-        options, removed = self.context.options, removal(self.channels, choice.widths, scores)
-        if not removed.any():
-            return want_bits(self.model, dict(choice.bits)), []
-        after = self.channels.macs(removed)
-        chosen = Selection(removed, resolve(options.criterion, self.data), self.channels.macs(), after, True)
-        pruned = cut(self.model, self.channels, removed)
-        notes = [proof_note(self.model, self.channels, chosen, pruned, options.seed)]
-        if not options.reconstruct:
-            return want_bits(pruned, dict(choice.bits)), [*notes, not_refitted_note(False)]
-        progress = self.context.progress
-        refitted = reconstruct(
-            self.model, pruned, self.channels, removed, self.data, seed=options.seed, progress=progress
-        )
-        return want_bits(refitted.model, dict(choice.bits)), [*notes, *fit_notes(refitted)]
-
     def _build(self, found: Candidate, scores: Floats, notes: Sequence[Note], details: Mapping[str, Any]) -> PassResult:
-        model, more = self._pruned(found.choice, scores)
+        model, more = self.build(found.choice, scores)
         chosen = {
             "widths": self._widths(found.choice),
             "weight_bits": {self.model.original(layer): bits for layer, bits in found.choice.bits},
+            "weights_kept_percent": {self.model.original(layer): share for layer, share in found.choice.densities},
             "settings": dict(found.choice.settings),
             "predicted": found.costs,
             "loss": found.loss,
@@ -350,9 +342,9 @@ class _Task:
         measure = drop_measure(self.model, hidden, self.context.metric)
 
         def drop_of(choice: Choice) -> Drop:
-            if choice.widths == full_widths(self.channels) and not choice.bits:
+            if choice.whole(self.channels):
                 return Drop(0.0, 0.0)
-            return measure(Quantize().run(seen._pruned(choice, scores)[0], self.context).model)
+            return measure(Quantize().run(seen.build(choice, scores)[0], self.context).model)
 
         return drop_of
 
@@ -361,7 +353,7 @@ class _Task:
     def _details(self, fitter: Fitter, front: Sequence[Candidate]) -> dict[str, Any]:
         return {
             "unpruned": fitter.whole.costs,
-            "estimates": self.costs.asked,
+            "estimates": self.asked.asked,
             "front": [{"costs": each.costs, "loss": each.loss, "widths": list(each.choice.widths)} for each in front],
         }
 
@@ -375,6 +367,16 @@ class _Task:
 def _decides_bits(options: Options) -> bool:
     """Whether the user left the bits of the weights to the device."""
     return options.quantize and options.weight_bits is None and options.mixed_precision is None
+
+
+def _within(costs: Floats, limits: Floats) -> bool:
+    return bool((costs <= limits * (1 + _SLACK)).all())
+
+
+def _some(proposals: Sequence[Candidate]) -> list[Candidate]:
+    """Those of least loss, and the best one without zeros inside of layers: what those lose is estimated roughly."""
+    full = [each for each in proposals if not each.choice.densities]
+    return list(dict.fromkeys((*proposals[:FINISHED], *full[:1])))
 
 
 def _counted_text(keys: Sequence[str], predicted: Floats, real: Floats, fits: bool) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ..errors import UsageError
 from ..model.model import Model
-from ..pruning.patterns import Pattern, parse_pattern
+from ..pruning.patterns import Pattern, device_pattern, parse_pattern
 from ..pruning.sparsify import Sparsified, sparsify
 from ..target import Formats
 from ..training.plans import weight_plan
@@ -67,12 +67,8 @@ class PruneWeights:
 
 
 def choose_pattern(asked: str, formats: Formats) -> Pattern:
-    """The pattern asked for; `auto` is the N:M or the block that the device skips, 16x4 where it states none."""
-    if asked != "auto":
-        return parse_pattern(asked)
-    if formats.n_m is not None:
-        return Pattern("n_m", formats.n_m)
-    return Pattern("block", formats.block or (16, 4))
+    """The pattern asked for; `auto` is what the device skips, 16x4 where it states nothing."""
+    return parse_pattern(asked) if asked != "auto" else device_pattern(formats) or Pattern("block", (16, 4))
 
 
 def zeroed_note(done: Sparsified, pattern: Pattern) -> Note:
@@ -88,6 +84,8 @@ def zeroed_note(done: Sparsified, pattern: Pattern) -> Note:
 def pays_notes(pattern: Pattern, formats: Formats) -> list[Note]:
     """A warning where the device gains no time from zeros in this pattern."""
     block = formats.block
+    if block == (1, 1):
+        return []
     if formats.n_m is not None:
         return _n_m_notes(pattern, formats.n_m)
     if block is None:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..model.zeros import BLOCKS, Sparsity
+from ..target import Formats
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -63,6 +65,31 @@ class Pattern:
     def density(self, asked: float) -> float:
         """The share of weights that stays when `asked` is asked for."""
         return self.size[0] / self.size[1] if self.kind == "n_m" else asked
+
+    def sparsity(self, density: float, inputs: int, outputs: int, taps: int) -> Sparsity:
+        """What `structure_of` will find in a weight [outputs, inputs, taps] that has these zeros."""
+        if self.kind == "weight":
+            return Sparsity("weight", density)
+        if self.kind == "n_m":
+            whole = inputs % self.size[1] == 0
+            return Sparsity("n_m", self.size[0] / self.size[1], self.size) if whole else Sparsity("weight", density)
+        rows, columns = self.size
+        count = taps * -(-inputs // columns)
+        kept = max(1, round(density * count)) / count
+        for block in BLOCKS:
+            inside = rows % block[0] == 0 and columns % block[1] == 0
+            if inside and outputs % block[0] == 0 and inputs % block[1] == 0 and block != (outputs, inputs):
+                return Sparsity("block", kept, block)
+        return Sparsity("weight", kept)
+
+
+def device_pattern(formats: Formats) -> Pattern | None:
+    """The zeros that a device skips; None where it skips none. Blocks of one weight are single weights, anywhere."""
+    if formats.n_m is not None:
+        return Pattern("n_m", formats.n_m)
+    if formats.block == (1, 1):
+        return Pattern("weight")
+    return None if formats.block is None else Pattern("block", formats.block)
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -47,7 +47,7 @@ class Sparsified:
 def sparsify(
     model: Model,
     pattern: Pattern,
-    density: float,
+    density: float | Mapping[str, float],
     criterion: str = "auto",
     *,
     data: Data | None = None,
@@ -56,18 +56,24 @@ def sparsify(
 ) -> Sparsified:
     """Keeps `density` of the weights of every layer that the pattern fits into; all of depthwise and small layers.
 
+    Different densities of some layers are given by plain node name; all other layers stay as they are.
+
     Raises:
         UsageError: the criterion is unknown (code `unknown-criterion`) or needs data (`needs-data`).
     """
     criterion = resolve(criterion, data)
     original, result = with_shapes(model), with_shapes(model).clone()
     layers, unfit = product_layers(result)
+    if isinstance(density, Mapping):
+        layers = [layer for layer in layers if layer.node.name in density]
+        unfit = [each for each in unfit if each.where in density]
     chosen = [layer for layer in layers if pattern.fits(layer.inner // layer.taps, _outputs(layer))]
     small = [layer for layer in layers if layer not in chosen]
     unfit += [Unfit(layer.node.name or layer.result, "too-small") for layer in small]
     total = sum(_weights(layer).size for layer in chosen)
     names = [layer.weight.name or "" for layer in chosen]
-    rounds = _Rounds(pattern, density, criterion, seed, mean_square_gradients(original, names, criterion, data, seed))
+    squares = mean_square_gradients(original, names, criterion, data, seed)
+    rounds = Rounds(pattern, density, criterion, seed, squares, ROUNDS)
     pieces = pieces_of([original, result], data, MAX_SAMPLES, seed) if data is not None else []
     fits: list[Fit] = []
     if pieces:
@@ -77,27 +83,32 @@ def sparsify(
         unfit += failed
     else:
         for layer in chosen:
-            _zero(layer, rounds.keep(layer, layer.matrix(_weights(layer)), None, density))
+            _zero(layer, rounds.keep(layer, layer.matrix(_weights(layer)), None, rounds.share(layer)))
     zeroed = sum(_weights(layer).size - np.count_nonzero(_weights(layer)) for layer in chosen)
     count = sum(len(next(iter(piece.values()))) for piece in pieces)
     return Sparsified(result, tuple(fits), tuple(unfit), criterion, int(zeroed), int(total), count)
 
 
 @dataclass(frozen=True)
-class _Rounds:
+class Rounds:
     """The `Solve` of refit.py that zeroes and refits in rounds."""
 
     pattern: Pattern
-    density: float
+    density: float | Mapping[str, float]
     criterion: str
     seed: int
     gradients: Mapping[str, Floats]  # mean squares by weight, for the criteria that ask for them
+    rounds: int
+
+    def share(self, layer: Layer) -> float:
+        """The density that is asked of a layer."""
+        return self.density[layer.node.name or ""] if isinstance(self.density, Mapping) else self.density
 
     def solve(self, layer: Layer, equations: NormalEquations, start: Floats, with_bias: bool) -> tuple[Floats, Floats]:
-        weights, bias = start, np.zeros(start.shape[::2])
-        for step in range(1, ROUNDS + 1):
-            density = max(self.density, self.density ** (step / ROUNDS))  # each round keeps the same share
-            keep = self.keep(layer, weights, equations, density, self.pattern.on_the_way(step / ROUNDS))
+        weights, bias, share = start, np.zeros(start.shape[::2]), self.share(layer)
+        for step in range(1, self.rounds + 1):
+            density = max(share, share ** (step / self.rounds))  # each round keeps the same share
+            keep = self.keep(layer, weights, equations, density, self.pattern.on_the_way(step / self.rounds))
             weights, bias = equations.solve(np.where(keep, weights, 0.0), with_bias=with_bias)
         return weights, bias
 

@@ -13,13 +13,14 @@ from ..analysis.channels import Channels
 from ..model.workload import Workload
 from ..pruning.structures import ChannelStructure, unit_width
 from ..target import Device, Target, Tunable
-from .widths import Bits, WidthModel, Widths, full_widths
+from .widths import Bits, Densities, WidthModel, Widths, full_widths
 
 Floats = npt.NDArray[np.float64]
 Point = tuple[int, ...]  # per decision the number of the option taken
 Costs = Callable[[Sequence[Point]], Floats]  # [points, keys]
 MAX_OPTIONS = 12  # of one decision
 MAX_ASKED = 24  # widths of one group whose costs are asked
+DENSITIES = (15, 25, 35, 50, 70)  # per cent of a layer's weights that may stay
 _STEP = 1e-6  # relative; a smaller saving is none
 
 
@@ -31,15 +32,22 @@ class WeightBits:
 
 
 @dataclass(frozen=True)
+class WeightDensity:
+    """The subject of a decision: how many per cent of one layer's weights (plain node name) stay."""
+
+    layer: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """What one channel group, one layer's weights or one setting of the device may be: ascending, the last option
     changes nothing.
 
-    `subject` is the number of the prunable group, a layer's `WeightBits`, or the setting's name. `losses` belong to the
-    options.
+    `subject` is the number of the prunable group, a layer's `WeightBits` or `WeightDensity`, or the setting's name.
+    `losses` belong to the options.
     """
 
-    subject: int | WeightBits | str
+    subject: int | WeightBits | WeightDensity | str
     options: tuple[int, ...]
     losses: tuple[float, ...] = ()
 
@@ -51,25 +59,27 @@ class Decision:
 
 @dataclass(frozen=True)
 class Choice:
-    """Widths of all groups, settings of the device, and weight bits of layers that differ from the device's own."""
+    """Widths of all groups, settings of the device, and what differs from the device's own in layers' weights."""
 
     widths: Widths
     settings: tuple[tuple[str, int], ...] = ()
     bits: Bits = ()
+    densities: Densities = ()
+
+    def whole(self, channels: Channels) -> bool:
+        """Whether the network stays as it is."""
+        return self.widths == full_widths(channels) and not self.bits and not self.densities
 
 
 def choice_of(decisions: Sequence[Decision], point: Point) -> Choice:
     """What a point stands for; the decisions on groups come in their order."""
     taken = [(each.subject, each.options[option]) for each, option in zip(decisions, point, strict=True)]
-    narrow = [
-        (each.subject.layer, each.options[option])
-        for each, option in zip(decisions, point, strict=True)
-        if isinstance(each.subject, WeightBits) and option < each.whole
-    ]
+    changed = [one for one, each, option in zip(taken, decisions, point, strict=True) if option < each.whole]
     return Choice(
         tuple(value for subject, value in taken if isinstance(subject, int)),
         tuple((subject, value) for subject, value in taken if isinstance(subject, str)),
-        tuple(narrow),
+        tuple((subject.layer, value) for subject, value in changed if isinstance(subject, WeightBits)),
+        tuple((subject.layer, value) for subject, value in changed if isinstance(subject, WeightDensity)),
     )
 
 
@@ -79,9 +89,9 @@ def tuned(device: Device, settings: Mapping[str, int]) -> Device:
 
 
 class WorkOf(Protocol):
-    """What a network of these widths and bits asks of the device."""
+    """What a network of these widths, bits and zeros asks of the device."""
 
-    def __call__(self, widths: Widths, bits: Bits = (), /) -> Workload: ...
+    def __call__(self, widths: Widths, bits: Bits = (), densities: Densities = (), /) -> Workload: ...
 
 
 @dataclass(eq=False)
@@ -105,7 +115,7 @@ class DeviceCosts:
             if choice not in self._known:
                 new.setdefault(choice.settings, []).append(choice)
         for settings, choices in new.items():
-            works = [self.work_of(choice.widths, choice.bits) for choice in choices]
+            works = [self.work_of(choice.widths, choice.bits, choice.densities) for choice in choices]
             estimates = self.target.cost(works, tuned(self.device, dict(settings)))
             for choice, estimate in zip(choices, estimates, strict=True):
                 self._known[choice] = tuple(estimate.costs[key].value for key in self.keys)
@@ -143,23 +153,47 @@ def allowed_widths(channels: Channels, number: int, structure: ChannelStructure)
 def bits_decisions(
     channels: Channels, structure: ChannelStructure, costs: DeviceCosts, works: WidthModel, narrow: Sequence[int]
 ) -> list[Decision]:
-    """One decision per layer whose cost, by some key, really falls with the bits of its weights.
-
-    Asked with all groups whole and at their least, as widths are.
-    """
-    whole = full_widths(channels)
-    least = tuple(allowed_widths(channels, number, structure)[0] for number in range(len(whole)))
+    """One decision per layer whose cost, by some key, really falls with the bits of its weights."""
     decisions = []
     for layer in works.narrowable:
         offered = sorted(bits for bits in narrow if bits < layer.weight_bits)
-        stepping = set[int]()
-        for widths in (whole, least):
-            choices = [Choice(widths, bits=((layer.origin, bits),)) for bits in offered]
-            stepping |= {index for index in steps(costs([*choices, Choice(widths)])) if index < len(offered)}
-        options = (*(offered[index] for index in sorted(stepping)), layer.weight_bits)
+        choices = [Choice((), bits=((layer.origin, bits),)) for bits in offered]
+        stepping = _stepping(channels, structure, costs, choices)
         if stepping:
+            options = (*(offered[index] for index in stepping), layer.weight_bits)
             decisions.append(Decision(WeightBits(layer.origin), options))
     return decisions
+
+
+def density_decisions(
+    channels: Channels, structure: ChannelStructure, costs: DeviceCosts, works: WidthModel
+) -> list[Decision]:
+    """One decision per layer whose cost, by some key, really falls with zeros in the pattern that the device skips."""
+    if works.pattern is None:
+        return []
+    offered = DENSITIES if works.pattern.kind != "n_m" else (round(100 * works.pattern.density(1.0)),)
+    decisions = []
+    for layer in works.narrowable:
+        choices = [Choice((), densities=((layer.origin, percent),)) for percent in offered]
+        stepping = _stepping(channels, structure, costs, choices)
+        if stepping:
+            options = (*(offered[index] for index in stepping), 100)
+            decisions.append(Decision(WeightDensity(layer.origin), options))
+    return decisions
+
+
+def _stepping(
+    channels: Channels, structure: ChannelStructure, costs: DeviceCosts, choices: Sequence[Choice]
+) -> list[int]:
+    """Which choices about one layer, ascending, make the device cheaper: asked with all groups whole and at their
+    least, as widths are."""
+    whole = full_widths(channels)
+    least = tuple(allowed_widths(channels, number, structure)[0] for number in range(len(whole)))
+    stepping = set[int]()
+    for widths in (whole, least):
+        asked = [*(replace(choice, widths=widths) for choice in choices), Choice(widths)]
+        stepping |= {index for index in steps(costs(asked)) if index < len(choices)}
+    return sorted(stepping)
 
 
 def setting_decisions(target: Target, device: Device) -> list[Decision]:

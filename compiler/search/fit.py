@@ -23,6 +23,7 @@ from .decisions import (
     DeviceCosts,
     Point,
     WeightBits,
+    WeightDensity,
     allowed_widths,
     choice_of,
     setting_decisions,
@@ -40,6 +41,7 @@ MEASURED_MOVES = 480  # of them for one answer; fewer in large networks
 CLIMBED = 2  # networks of least loss that are improved
 FRONT = 7  # budgets along the front
 SIMPLE = 41  # shares, and thresholds, that are tried
+THINNED = 4  # shares of zeros in all layers that are tried
 _WORTH = 0.02  # a smaller relative saving is none
 
 
@@ -75,11 +77,11 @@ class Fitter:
         costs: DeviceCosts,
         loss: RefitLoss,
         *,
-        bits: Sequence[Decision] = (),
+        layers: Sequence[Decision] = (),
         progress: Progress = no_progress,
     ) -> None:
-        """`bits`: the decisions on layers' weight bits (`decisions.bits_decisions`)."""
-        if not channels.prunable and not bits:
+        """`layers`: the decisions on layers' weights (`decisions.bits_decisions`, `density_decisions`)."""
+        if not channels.prunable and not layers:
             raise UsageError(
                 "The network has no channels that can be removed, so no budget changes it.",
                 code="nothing-to-prune",
@@ -89,10 +91,12 @@ class Fitter:
         self.costs, self.loss = costs, loss
         progress("Asking the device where its cost steps", 0.0)
         widths = width_decisions(channels, structure, costs)
-        asked = [*widths, *(each for each in bits if _layer(each) in loss.layers)]
+        asked = [*widths, *(each for each in layers if self._measurable(each))]
         measured = [self._with_losses(each, progress, number / len(asked)) for number, each in enumerate(asked)]
         settings = setting_decisions(costs.target, costs.device)
         self.solver = self._solver([*measured, *settings])
+        full = [each for each in measured if not isinstance(each.subject, WeightDensity)]
+        self._solvers = [self.solver] if len(full) == len(measured) else [self.solver, self._solver([*full, *settings])]
         self.whole = self._candidate(self.solver, self.solver.whole)
 
     @property
@@ -104,6 +108,11 @@ class Fitter:
         """Whether bits of weights are decided, too."""
         return any(isinstance(each.subject, WeightBits) for each in self.solver.decisions)
 
+    @property
+    def zeroes(self) -> bool:
+        """Whether zeros inside of layers are decided, too."""
+        return any(isinstance(each.subject, WeightDensity) for each in self.solver.decisions)
+
     def fit(self, limits: Floats, progress: Progress = no_progress) -> Candidate | Shortfall:
         """The network of least loss within the limits (one per key), or why there is none."""
         found = self.proposals(limits, progress)
@@ -111,11 +120,15 @@ class Fitter:
 
     def proposals(self, limits: Floats, progress: Progress = no_progress) -> list[Candidate]:
         """A few different networks within the limits, least loss first: what the solver finds with losses around the
-        whole network, and anew around each answer, one of equal shares, and one of one threshold on all scores. Empty
-        where nothing fits."""
-        solver = self.solver
-        simple = self._simple(limits)
-        point = solver.solve(limits, starts=simple)
+        whole network, and anew around each answer, one of equal shares, and one of one threshold on all scores. Where
+        zeros are decided, too, they are looked for with and without any: the more decisions, the less is found of each.
+        Empty where nothing fits."""
+        found = [each for solver in self._solvers for each in self._proposals(solver, limits, progress)]
+        return sorted({each.choice: each for each in found}.values(), key=_by_loss)
+
+    def _proposals(self, solver: Solver, limits: Floats, progress: Progress) -> list[Candidate]:
+        simple = self._simple(solver, limits)
+        first, point = solver, solver.solve(limits, starts=simple)
         if point is None:
             return []
         found = [self._candidate(solver, point), *(self._candidate(solver, each) for each in simple)]
@@ -127,16 +140,16 @@ class Fitter:
                 break
             point = following
             found.append(self._candidate(solver, point))
-        found += [self._climbed(each, limits, progress) for each in sorted(found, key=_by_loss)[:CLIMBED]]
-        return sorted({each.choice: each for each in found}.values(), key=_by_loss)
+        best = sorted(found, key=_by_loss)[:CLIMBED]
+        return found + [self._climbed(first, each, limits, progress) for each in best]
 
-    def _climbed(self, candidate: Candidate, limits: Floats, progress: Progress) -> Candidate:
+    def _climbed(self, solver: Solver, candidate: Candidate, limits: Floats, progress: Progress) -> Candidate:
         """Exchanges between groups as long as the measured loss of all groups together falls: sums miss what groups
         that feed each other lose together."""
         left = min(MEASURED_MOVES, int(MEASURE_MACS / max(self.channels.macs() * MEASURE_SAMPLES, 1)))
         while left > 0 and candidate.loss > 0:
             progress("Exchanging channels between layers", 1 - left / MEASURED_MOVES)
-            near = self.neighbours(candidate, limits)
+            near = self._neighbours(solver, candidate, limits)
             left -= len(near)
             if not near or near[0].loss >= candidate.loss:
                 break
@@ -145,8 +158,11 @@ class Fitter:
 
     def neighbours(self, candidate: Candidate, limits: Floats) -> list[Candidate]:
         """Networks within the limits that differ from one in a few decisions, least measured loss first."""
-        point = self._point(candidate.choice)
-        found = [self._candidate(self.solver, each) for each in self.solver.neighbours(point, limits, NEIGHBOURS)]
+        return self._neighbours(self.solver, candidate, limits)
+
+    def _neighbours(self, solver: Solver, candidate: Candidate, limits: Floats) -> list[Candidate]:
+        points = solver.neighbours(_point(solver, candidate.choice), limits, NEIGHBOURS)
+        found = [self._candidate(solver, each) for each in points]
         return sorted((each for each in found if each.choice != candidate.choice), key=_by_loss)
 
     def shortfall(self, limits: Floats) -> Shortfall:
@@ -197,6 +213,12 @@ class Fitter:
 
     # -- losses -------------------------------------------------------------------------------------------------------
 
+    def _measurable(self, decision: Decision) -> bool:
+        subject = decision.subject
+        if isinstance(subject, WeightDensity):
+            return subject.layer in self.loss.zeroable
+        return isinstance(subject, WeightBits) and subject.layer in self.loss.layers
+
     def _with_losses(self, decision: Decision, progress: Progress, done: float) -> Decision:
         """Measured at some options, all else whole; in between by straight lines."""
         progress("Measuring what channels are worth", done)
@@ -204,13 +226,10 @@ class Fitter:
         chosen = np.unique(np.linspace(0, decision.whole, MEASURED).round().astype(int))
         measured = []
         for index in chosen:
-            option = decision.options[index]
-            if isinstance(decision.subject, WeightBits):
-                bits = ((decision.subject.layer, option),) if index < decision.whole else ()
-                measured.append(self.loss(whole, bits))
-            else:
-                assert isinstance(decision.subject, int)  # a group
-                measured.append(self.loss((*whole[: decision.subject], option, *whole[decision.subject + 1 :])))
+            widths, option, layers = list(whole), decision.options[index], choice_of([decision], (int(index),))
+            if isinstance(decision.subject, int):
+                widths[decision.subject] = option
+            measured.append(self.loss(tuple(widths), layers.bits, layers.densities))
         falling = np.maximum.accumulate(measured[::-1])[::-1]  # more channels never count as worse
         between = np.interp(decision.options, [decision.options[index] for index in chosen], falling)
         return replace(decision, losses=tuple(map(float, between)))
@@ -241,11 +260,12 @@ class Fitter:
         return Candidate(choice, costs, self._measured(choice), solver.loss(point))
 
     def _measured(self, choice: Choice) -> float:
-        return self.loss(choice.widths, choice.bits)
+        return self.loss(choice.widths, choice.bits, choice.densities)
 
-    def _simple(self, limits: Floats) -> list[Point]:
+    def _simple(self, solver: Solver, limits: Floats) -> list[Point]:
         """The largest points within the limits whose groups all keep about the same share of their channels, and whose
-        channels all score above one threshold; both with the device's bits, and with the next fewer everywhere."""
+        channels all score above one threshold; both with the device's bits, and with the next fewer everywhere, and
+        both without further zeros, and with the same share of them in all layers."""
         sizes = full_widths(self.channels)
         scores = [np.sort(self.loss.scores[group.units]) for group in self.channels.prunable]
         thresholds = np.unique(np.concatenate(scores))
@@ -259,42 +279,50 @@ class Fitter:
         uniform = [tuple(int(share * size) for size in sizes) for share in shares]
         found: list[Point] = []
         narrowings = (0, 1) if self.narrows else (0,)
-        for family, narrower in product((uniform, above), narrowings):
-            points = dict.fromkeys(self._nearest_point(widths, narrower) for widths in family)
-            fitting = (each for point in points for each in self.solver.within(point, limits))
+        thins = any(isinstance(each.subject, WeightDensity) for each in solver.decisions)
+        thinnings = range(THINNED if thins else 1)
+        for family, narrower, thinner in product((uniform, above), narrowings, thinnings):
+            points = dict.fromkeys(_nearest_point(solver, widths, narrower, thinner) for widths in family)
+            fitting = (each for point in points for each in solver.within(point, limits))
             found += islice(fitting, 1)
         return found
-
-    def _point(self, choice: Choice) -> Point:
-        """The options that a choice of this fitter took."""
-        bits, settings = dict(choice.bits), dict(choice.settings)
-        taken = []
-        for each in self.solver.decisions:
-            if isinstance(each.subject, int):
-                taken.append(choice.widths[each.subject])
-            elif isinstance(each.subject, WeightBits):
-                taken.append(bits.get(each.subject.layer, each.options[-1]))
-            else:
-                taken.append(settings[each.subject])
-        return tuple(each.options.index(option) for each, option in zip(self.solver.decisions, taken, strict=True))
-
-    def _nearest_point(self, widths: Sequence[int], narrower: int = 0) -> Point:
-        """The options at or below these widths; bits so many options below whole, settings as they are."""
-        return tuple(
-            max(int(np.searchsorted(decision.options, widths[decision.subject], side="right")) - 1, 0)
-            if isinstance(decision.subject, int)
-            else max(decision.whole - (narrower if _layer(decision) else 0), 0)
-            for decision in self.solver.decisions
-        )
 
 
 def _by_loss(candidate: Candidate) -> float:
     return candidate.loss
 
 
-def _layer(decision: Decision) -> str:
-    """The layer whose bits a decision is about; empty where it is about something else."""
-    return decision.subject.layer if isinstance(decision.subject, WeightBits) else ""
+def _point(solver: Solver, choice: Choice) -> Point:
+    """The options that a choice took."""
+    bits, densities, settings = dict(choice.bits), dict(choice.densities), dict(choice.settings)
+    taken = []
+    for each in solver.decisions:
+        if isinstance(each.subject, int):
+            taken.append(choice.widths[each.subject])
+        elif isinstance(each.subject, WeightBits):
+            taken.append(bits.get(each.subject.layer, each.options[-1]))
+        elif isinstance(each.subject, WeightDensity):
+            taken.append(densities.get(each.subject.layer, each.options[-1]))
+        else:
+            taken.append(settings[each.subject])
+    return tuple(each.options.index(option) for each, option in zip(solver.decisions, taken, strict=True))
+
+
+def _nearest_point(solver: Solver, widths: Sequence[int], narrower: int = 0, thinner: int = 0) -> Point:
+    """The options at or below these widths; bits and densities so many below whole, settings as they are."""
+    point = []
+    for decision in solver.decisions:
+        match decision.subject:
+            case int() as group:
+                option = int(np.searchsorted(decision.options, widths[group], side="right")) - 1
+            case WeightBits():
+                option = decision.whole - narrower
+            case WeightDensity():
+                option = decision.whole - thinner
+            case _:
+                option = decision.whole
+        point.append(max(option, 0))
+    return tuple(point)
 
 
 def uniform_choice(

@@ -8,14 +8,13 @@ closed form (Hassibi and Stork, Optimal Brain Surgeon, 1992, without the steps i
 So one session whose refitted weights are inputs measures any combination of widths with a forward pass on held-out
 samples. The later, complete reconstruction goes through the layers in order and does a little better than this.
 
-Fewer bits are measured in the same way: weights rounded as quantization will, by what their layers' inputs are (GPTQ).
+Fewer bits, and zeros inside of layers, are measured in the same way (weights.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,31 +25,29 @@ from ..analysis.channels.groups import Mask
 from ..analysis.channels.shapes import with_shapes
 from ..data import Data
 from ..executor import Session
-from ..integer.graph import QType
 from ..model.edit import weight
 from ..model.model import Model
 from ..pruning.layers import Layer, consumer_layers, product_layers
 from ..pruning.least_squares import RIDGE, NormalEquations
 from ..pruning.masked import MaskedModel
+from ..pruning.patterns import Pattern
 from ..pruning.prove import compared_values
 from ..pruning.sampling import PIECE, choose, normal_equations
 from ..pruning.stages import StagedRun
-from ..quantization.rounding import Fit, gptq
-from ..quantization.scales import quantize_weights
 from ..target import Formats, Progress, no_progress
-from .widths import Bits, Widths, removal
+from .weights import Rounder, Zeroer
+from .widths import Bits, Densities, Widths, removal
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 FIT_SAMPLES = 256
 MEASURE_SAMPLES = 128
 LEAST_SAMPLES = 8
-MAX_ROUNDED = 4  # roundings of one layer that are kept
 MEASURE_MACS = 3e11  # of all samples, for one measurement of each group: large networks are measured on fewer samples
 
 
 class RefitLoss:
-    """The loss of accuracy of a network under any widths and bits. `scores` decide which channels go first.
+    """The loss of accuracy of a network under any widths, bits and zeros. `scores` decide which channels go first.
 
     For classifiers the mean Kullback-Leibler divergence of the decisions from the original's, in nats; for anything
     else the squared error of the outputs, relative to their variance. Labels are not used but to tell a classifier.
@@ -65,25 +62,28 @@ class RefitLoss:
         *,
         reference: Model | None = None,
         rounding: Formats | None = None,
+        zeros: Pattern | None = None,
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> None:
         """`reference` gives the outputs to keep, where that is another network than `model` itself. With `rounding`
-        narrow weights get its scales and are rounded by their inputs; without it, to the nearest."""
+        narrow weights get its scales and are rounded by their inputs; without it, to the nearest. `zeros`: the pattern
+        of what layers may lose of their weights."""
         model = with_shapes(model)
         self._channels, self.scores = channels, scores
         self.fitted_on, held_out = data.split(len(data) // 2, seed) if len(data) > 1 else (data, data)
         readers = consumer_layers(model, channels)
         products = product_layers(model)[0]
-        seen = _equations(model, [*readers, *(products if rounding else [])], self.fitted_on, seed, progress)
+        seen = _equations(model, [*readers, *(products if rounding or zeros else [])], self.fitted_on, seed, progress)
         self._readers = [_reader(layer, seen[layer.node.name or ""], channels) for layer in readers]
-        self._rounder = _Rounder(
+        self._zeroer = None if zeros is None else Zeroer.of(zeros, channels, products, seen)
+        self._rounder = Rounder(
             rounding or Formats(),
             {str(layer.node.name): layer for layer in products},
             {name: each.gram / max(each.rows, 1) for name, each in seen.items()} if rounding else {},
         )
         outputs = list(compared_values(model))
-        self._weights = _weights(model, self._readers)
+        self._weights = _weights(products, self._readers) | (dict(self._zeroer.biases) if self._zeroer else {})
         self._session = Session(_with_inputs(model, self._weights), outputs, optimise=False)
         self._outputs = outputs
         affordable = int(MEASURE_MACS / max(channels.macs() * len(channels.prunable), 1))
@@ -92,7 +92,7 @@ class RefitLoss:
         self._feeds, self._piece = chosen, piece
         self._whole = self._outputs_of(model if reference is None else with_shapes(reference))
         self._classes = len(outputs) > len(model.graph.outputs) or _are_classes(chosen.labels, self._whole[-1])
-        self._known: dict[tuple[Widths, Bits], float] = {}
+        self._known: dict[tuple[Widths, Bits, Densities], float] = {}
         self._untold = _untold(channels, self._readers)
         self._masked = MaskedModel(model, channels) if self._untold.any() else None
 
@@ -101,19 +101,29 @@ class RefitLoss:
         """The layers (plain node names) whose weights can be asked about with fewer bits."""
         return tuple(self._rounder.layers)
 
-    def __call__(self, widths: Widths, bits: Bits = ()) -> float:
-        """The loss with these widths, all groups together, and the weights of these layers rounded to so many bits."""
-        if (widths, bits) not in self._known:
+    @property
+    def zeroable(self) -> tuple[str, ...]:
+        """The layers (plain node names) whose weights can be asked about with zeros."""
+        return tuple(self._zeroer.layers) if self._zeroer is not None else ()
+
+    def __call__(self, widths: Widths, bits: Bits = (), densities: Densities = ()) -> float:
+        """The loss with these widths, all groups together, so many per cent of these layers' weights, and so many bits
+        of these ones'."""
+        asked = (widths, bits, densities)
+        if asked not in self._known:
             removed = removal(self._channels, widths, self.scores)
-            changed: dict[str, Array] = {}
+            weights = dict(self._weights)
             for reader in self._readers:
-                changed |= reader.refitted(removed)
-            loss = divergence(self._whole, self._run(changed, bits), self._classes)
+                weights |= reader.refitted(removed)
+            for layer, percent in densities:
+                assert self._zeroer is not None  # `zeroable` is empty without
+                weights |= self._zeroer(layer, weights, percent, removed)
+            loss = divergence(self._whole, self._run(weights, bits), self._classes)
             if self._masked is not None and (removed & self._untold).any():
                 found = self._masked.run(self._feeds, self._piece, removed & self._untold)
                 loss += divergence(self._whole, found, self._classes)
-            self._known[widths, bits] = max(loss, 0.0)
-        return self._known[widths, bits]
+            self._known[asked] = max(loss, 0.0)
+        return self._known[asked]
 
     def of(self, model: Model) -> float:
         """The loss of another network with the same inputs and outputs, on the same samples."""
@@ -124,46 +134,12 @@ class RefitLoss:
         parts = [session.run(feeds, batch=PIECE) for feeds in self._feeds.batches(self._piece)]
         return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
 
-    def _run(self, changed: Mapping[str, Array], bits: Bits) -> list[Array]:
-        weights = {name: changed.get(name, data) for name, data in self._weights.items()}
+    def _run(self, weights: dict[str, Array], bits: Bits) -> list[Array]:
         for layer, count in bits:
             name = self._rounder.layers[layer].weight.name or ""
             weights[name] = self._rounder(layer, weights[name], count)
         parts = [self._session.run(feeds, batch=PIECE, whole=weights) for feeds in self._feeds.batches(self._piece)]
         return [np.concatenate([part[name] for part in parts]) for name in self._outputs]
-
-
-@dataclass(eq=False)
-class _Rounder:
-    """Rounds weights of layers (by plain node name) to the grid that a device has for so many bits.
-
-    hessians: E[x x'] of the inputs [groups, k, k], by which GPTQ rounds; where there is none, to the nearest.
-    """
-
-    formats: Formats
-    layers: Mapping[str, Layer]
-    hessians: Mapping[str, Floats]
-    _known: dict[str, dict[tuple[int, bytes], Array]] = field(default_factory=dict)
-
-    def __call__(self, name: str, data: Array, bits: int) -> Array:
-        """The real numbers that `data`, the layer's weight, becomes."""
-        known, asked = self._known.setdefault(name, {}), (bits, hashlib.blake2b(data.tobytes()).digest())
-        if asked not in known:
-            if len(known) == MAX_ROUNDED:
-                known.pop(next(iter(known)))
-            known[asked] = self._rounded(self.layers[name], data, bits, self.hessians.get(name))
-        return known[asked]
-
-    def _rounded(self, layer: Layer, data: Array, bits: int, hessian: Floats | None) -> Array:
-        matrix = layer.matrix(data)  # [groups, k, n]
-        groups, k, n = matrix.shape
-        fit = None if hessian is None else Fit(gptq, hessian, np.zeros((groups, k)), None)
-        rows = matrix.transpose(0, 2, 1).reshape(groups * n, k)
-        found = quantize_weights(rows, 0, None, _INPUT, replace(self.formats, weight_bits=bits), fit)
-        return layer.unmatrix(found.real(0).reshape(groups, n, k).transpose(0, 2, 1), data)
-
-
-_INPUT = QType("s8", 1.0, 0, 8)  # of any layer: the scale of weights does not depend on it
 
 
 def divergence(whole: list[Array], found: list[Array], classes: bool) -> float:
@@ -274,10 +250,10 @@ def _reader(layer: Layer, equations: NormalEquations, channels: Channels) -> _Re
     )
 
 
-def _weights(model: Model, readers: list[_Reader]) -> dict[str, Array]:
+def _weights(products: Iterable[Layer], readers: list[_Reader]) -> dict[str, Array]:
     """What the session takes as inputs: the weights of all products, and the biases of readers."""
     found: dict[str, Array] = {}
-    for layer in product_layers(model)[0]:
+    for layer in products:
         data = weight(layer.weight)
         assert data is not None  # an initializer
         found[layer.weight.name or ""] = data

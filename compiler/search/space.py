@@ -22,7 +22,7 @@ from ..pruning.residual import Block, residual_blocks
 from ..pruning.structures import ChannelStructure
 from ..target import Device, Formats, Progress, Target, no_progress
 from .contest import built
-from .decisions import MAX_OPTIONS, DeviceCosts, allowed_widths, thin, width_decisions
+from .decisions import MAX_OPTIONS, Choice, DeviceCosts, allowed_widths, thin, width_decisions
 from .loss import RefitLoss
 from .widths import WidthModel, Widths
 
@@ -141,7 +141,7 @@ class Space:
         """The finished float network: without its blocks and channels, refitted. `weight_bits` is for quantization."""
         variant = self.variant(genes.skipped)
         widths = variant.widths(genes)
-        return built(variant.model, variant.channels, variant.loss.scores, widths, self.data, seed=self.seed)
+        return built(variant.model, variant.channels, variant.loss.scores, Choice(widths), self.data, seed=self.seed)
 
 
 def _overlap(one: Block, other: Block) -> bool:

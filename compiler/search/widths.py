@@ -21,12 +21,14 @@ from ..analysis.channels.shapes import static_dims, with_shapes
 from ..analysis.channels.trace import attribute, key
 from ..model.edit import weight
 from ..model.model import Model
-from ..model.workload import Layer, Workload
+from ..model.workload import Layer, Sparsity, Workload
+from ..pruning.patterns import device_pattern
 from ..quantization.outlook import Narrowed, quantized_workload
 from ..target import Formats
 
 Widths = tuple[int, ...]  # units that stay, one number per prunable group
 Bits = tuple[tuple[str, int], ...]  # (plain node name, weight bits) of the layers that differ from the device's
+Densities = tuple[tuple[str, int], ...]  # (plain node name, per cent of the weights that stay) of layers with zeros
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -55,7 +57,7 @@ class _Sizes:
 
 
 class WidthModel:
-    """Asks what the network would be with other widths and bits.
+    """Asks what the network would be with other widths, bits, and zeros in the pattern that the device skips.
 
     Zeros and digits of weights stay those of the whole network: which channels go is not known here. `formats` are
     those that quantization will use.
@@ -64,6 +66,7 @@ class WidthModel:
     def __init__(self, model: Model, channels: Channels, formats: Formats) -> None:
         model = with_shapes(model)
         self.base = quantized_workload(model, formats)
+        self.pattern = device_pattern(formats)
         self._narrowed = Narrowed(model, formats)
         self._dims = _Dimensions(channels)
         nodes = {node.name: node for node in model.graph}
@@ -71,7 +74,7 @@ class WidthModel:
         self._sizes = [self._layer_sizes(nodes[layer.origin], channels, counts) for layer in self.base.layers]
         whole = self._dims.sizes(full_widths(channels))
         self._at_full = [_Numbers.of(sizes, whole) for sizes in self._sizes]
-        self._layers: dict[tuple[int, _Numbers, int | None], Layer] = {}
+        self._layers: dict[tuple[int, _Numbers, int | None, int | None], Layer] = {}
         self._transposed = [attribute(nodes[layer.origin], "transB", 0) == 1 for layer in self.base.layers]
 
     @property
@@ -79,23 +82,41 @@ class WidthModel:
         """The layers whose weights may have fewer bits: products, not depthwise ones, whose few weights save little."""
         return [layer for layer in self.base.layers if layer.op in ("conv", "gemm") and layer.weights]
 
-    def workload(self, widths: Widths, bits: Bits = ()) -> Workload:
+    def workload(self, widths: Widths, bits: Bits = (), densities: Densities = ()) -> Workload:
         """What `workload` would read from the cut and quantized network."""
-        found, narrow = self._dims.sizes(widths), dict(bits)
+        found, narrow, thin = self._dims.sizes(widths), dict(bits), dict(densities)
         layers = tuple(
-            self._layer(index, _Numbers.of(sizes, found), narrow.get(layer.origin))
+            self._layer(index, _Numbers.of(sizes, found), narrow.get(layer.origin), thin.get(layer.origin))
             for index, (layer, sizes) in enumerate(zip(self.base.layers, self._sizes, strict=True))
         )
         return replace(self.base, layers=layers)
 
-    def _layer(self, index: int, now: _Numbers, bits: int | None) -> Layer:
-        """The record of one layer under these sizes, made once; `bits` where its weights' differ from the device's."""
-        if (index, now, bits) not in self._layers:
+    def _layer(self, index: int, now: _Numbers, bits: int | None, percent: int | None) -> Layer:
+        """The record of one layer under these sizes, made once; `bits` and `percent` where they differ from the
+        device's own, and from all."""
+        if (index, now, bits, percent) not in self._layers:
             layer, before = self.base.layers[index], self._at_full[index]
-            layer = layer if bits is None else self._narrowed.at(layer, bits)
-            layer = layer if now == before else _resized(layer, before, now, self._transposed[index])
-            self._layers[index, now, bits] = layer
-        return self._layers[index, now, bits]
+            resized = layer if now == before else _resized(layer, before, now, self._transposed[index])
+            zeros = self._zeros(resized, percent)
+            if bits is not None or zeros is not None:
+                share = 1.0 if zeros is None else zeros.density
+                at = self._narrowed.at(layer, bits or layer.weight_bits, share)
+                resized = replace(
+                    resized,
+                    weight_bits=at.weight_bits,
+                    weight_digits=at.weight_digits,
+                    zero_fraction=at.zero_fraction,
+                    sparsity=zeros or layer.sparsity,
+                )
+            self._layers[index, now, bits, percent] = resized
+        return self._layers[index, now, bits, percent]
+
+    def _zeros(self, layer: Layer, percent: int | None) -> Sparsity | None:
+        """What structure the zeros have; None where there are none, or the layer is too small for the pattern."""
+        inputs, outputs = layer.in_channels // layer.group, layer.out_channels // layer.group
+        if percent is None or self.pattern is None or not self.pattern.fits(inputs, outputs):
+            return None
+        return self.pattern.sparsity(percent / 100, inputs, outputs, layer.weights // max(inputs * outputs, 1))
 
     def _layer_sizes(self, node: ir.Node, channels: Channels, counts: Mapping[str, CountPatch]) -> _Sizes:
         dims = self._dims

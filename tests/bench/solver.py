@@ -2,10 +2,11 @@
 
     python tests/bench/solver.py [--network digits] [--device npu-16nm] [--out solver.json]
 
-Every answer is really cut, refitted and quantized; its cost is then estimated anew from the quantized model, and its
-accuracy measured on samples that nothing else saw. `uniform` gives all groups the same share of their channels, the
-largest that keeps the budget, with the same criterion, refitting and quantization. FPGAs: budgets of LUTs too, at no
-more latency than the unpruned network has; both may share multipliers as they like.
+Every answer is that of the pass `fit_budget`, with weights of 8 bits: really cut, refitted, zeroed where the device
+skips zeros, and quantized; its cost is then estimated anew from the quantized model, and its accuracy measured on
+samples that nothing else saw. `uniform` gives all groups the same share of their channels, the largest that keeps the
+budget, with the same criterion, refitting and quantization. FPGAs: budgets of LUTs too, at no more latency than the
+unpruned network has; both may share multipliers as they like.
 
 Where that gains less than a point, `cheaper` tells what the solver's answer saves that loses no more than the uniform
 network does (on the samples that it may see): its cost against the uniform network's, and its accuracy.
@@ -18,7 +19,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,15 @@ from prunus.compiler.executor import run_model
 from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
 from prunus.compiler.model.workload import workload
-from prunus.compiler.passes.base import Context, Options
-from prunus.compiler.passes.fit_budget import FINISHED
+from prunus.compiler.passes.base import Context, Options, PassResult
+from prunus.compiler.passes.fit_budget import FitBudget
 from prunus.compiler.pipeline import Pipeline
 from prunus.compiler.pruning.criteria import importance
 from prunus.compiler.pruning.structures import ChannelStructure
 from prunus.compiler.registry import resolve
-from prunus.compiler.search.contest import built, winner
+from prunus.compiler.search.contest import built
 from prunus.compiler.search.decisions import Choice, DeviceCosts, setting_decisions, tuned
-from prunus.compiler.search.fit import Candidate, Fitter, Shortfall, uniform_choice
+from prunus.compiler.search.fit import uniform_choice
 from prunus.compiler.search.loss import RefitLoss
 from prunus.compiler.search.widths import WidthModel, full_widths
 from prunus.compiler.target import Device, Target
@@ -71,6 +72,7 @@ class Row:
     estimated: float | None = None
     accuracy: float | None = None
     settings: str = ""
+    zeros: str = ""  # per cent of their weights that layers keep
     uniform_estimated: float | None = None
     uniform_accuracy: float | None = None
     equal_cost: float | None = None  # of the solver's network that loses no more than the uniform one
@@ -109,82 +111,88 @@ class Bench:
         outputs = next(iter(run_model(model, self.scoring.inputs).values()))
         return float(np.mean(outputs.argmax(axis=1) == self.scoring.labels))
 
-    def built(self, choice: Choice, target: Target, device: Device, key: str) -> tuple[float, float]:
+    def quantized(self, network: Model, target: Target, device: Device, key: str) -> tuple[float, float]:
         """(cost estimated from the quantized model, its accuracy)."""
-        pruned = built(self.model, self.channels, self.scores, choice.widths, self.calibration)
         context = Context(formats=target.formats(device), calibration=self.calibration, options=Options())
-        quantized = Pipeline.default().run(pruned, context).model
-        estimate = target.cost([workload(quantized)], tuned(device, dict(choice.settings)))[0]
-        return estimate.costs[key].value, self.score(quantized)
+        quantized = Pipeline.default().run(network, context).model
+        return target.cost([workload(quantized)], device)[0].costs[key].value, self.score(quantized)
 
-    def winner(self, fitter: Fitter, proposals: list[Candidate], limits: np.ndarray) -> Candidate:
-        """What `prunus compile --budget` takes."""
-        return winner(
-            self.model,
-            self.channels,
-            self.scores,
-            proposals,
-            self.loss,
-            neighbours=lambda candidate: fitter.neighbours(candidate, limits),
+    def fitted(self, target: Target, device: Device, budget: Mapping[str, float]) -> PassResult:
+        """What `prunus compile --budget` makes of the network."""
+        context = Context(
+            formats=target.formats(device),
+            calibration=self.calibration,
+            options=Options(budget=dict(budget), weight_bits=8),
+            target=target,
+            device=device,
         )
+        return FitBudget().run(self.model, context)
 
-    def cheapest(self, fitter: Fitter, uniform: Choice, limits: np.ndarray, cost: float) -> Choice:
+    def cheapest(
+        self, target: Target, device: Device, budget: Mapping[str, float], uniform: Model, cost: float
+    ) -> PassResult | None:
         """The solver's cheapest network that loses no more than the uniform one, both finished: by bisection."""
-        allowed = self.loss.of(built(self.model, self.channels, self.scores, uniform.widths, self.loss.fitted_on))
-        best, low, high = uniform, 0.5 * cost, cost
+        key, best, low, high = next(iter(budget)), None, 0.5 * cost, cost
+        allowed = self.loss.of(uniform)
         for _ in range(BISECTIONS):
-            tried = np.array([(low + high) / 2, *limits[1:]])
-            proposals = fitter.proposals(tried)
-            found = self.winner(fitter, proposals, tried) if proposals else None
-            if found is not None and found.loss <= allowed:
-                best, high = found.choice, found.costs[fitter.keys[0]]
+            tried = (low + high) / 2
+            found = self.fitted(target, device, {**budget, key: tried})
+            if found.changed and found.details["loss"] <= allowed:
+                best, high = found, found.details["predicted"][key]
             else:
-                low = float(tried[0])
+                low = tried
         return best
 
     def rows(self, device_name: str) -> list[Row]:
         """All budgets of one device."""
-        target, device = resolve(device_name)
-        formats = target.formats(device)
-        works = WidthModel(self.model, self.channels, formats)
-        structure = ChannelStructure(formats.channel_multiple)
         rows = []
         for key in BUDGETS[device_name]:
-            keys = (key,) if key == "latency_s" or not setting_decisions(target, device) else (key, "latency_s")
-            costs = DeviceCosts(target, device, works.workload, keys)
-            start = time.process_time()
-            fitter = Fitter(self.channels, structure, costs, self.loss)
-            ready = time.process_time() - start
-            whole = costs([Choice(full_widths(self.channels))])[0]
             for share in SHARES:
-                limits = whole * np.array([share, 1.0][: len(keys)])
-                start = time.process_time()
-                proposals = fitter.proposals(limits)[:FINISHED]
-                found = self.winner(fitter, proposals, limits) if proposals else fitter.shortfall(limits)
-                row = Row(self.name, device_name, key, share, self.accuracy)
-                seconds = ready + time.process_time() - start
-                if isinstance(found, Shortfall):
-                    rows.append(Row(**asdict(row) | {"nearest": fitter.least_share(limits), "cpu_seconds": seconds}))
-                    continue
-                cost, accuracy = self.built(found.choice, target, device, key)
-                fields = {
-                    "predicted": found.costs[key] / float(whole[0]),
-                    "estimated": cost / float(whole[0]),
-                    "accuracy": accuracy,
-                    "settings": " ".join(f"{name}={value}" for name, value in found.choice.settings),
-                    "cpu_seconds": seconds,
-                }
-                uniform = uniform_choice(self.channels, structure, costs, limits)
-                if uniform is not None:
-                    cost, accuracy = self.built(uniform, target, device, key)
-                    fields |= {"uniform_estimated": cost / float(whole[0]), "uniform_accuracy": accuracy}
-                    if 100 * (float(fields["accuracy"]) - accuracy) < POINT:
-                        equal = self.cheapest(fitter, uniform, limits, cost)
-                        cost, accuracy = self.built(equal, target, device, key)
-                        fields |= {"equal_cost": cost / float(whole[0]), "equal_accuracy": accuracy}
-                rows.append(Row(**asdict(row) | fields))
+                rows.append(self.row(device_name, key, share))
                 print(rows[-1], file=sys.stderr, flush=True)
         return rows
+
+    def row(self, device_name: str, key: str, share: float) -> Row:
+        """One budget; with one of LUTs, a sample may take no longer than it does unpruned."""
+        target, device = resolve(device_name)
+        formats = target.formats(device)
+        structure = ChannelStructure(formats.channel_multiple)
+        keys = (key,) if key == "latency_s" or not setting_decisions(target, device) else (key, "latency_s")
+        costs = DeviceCosts(target, device, WidthModel(self.model, self.channels, formats).workload, keys)
+        whole = costs([Choice(full_widths(self.channels))])[0]
+        limits = whole * np.array([share, 1.0][: len(keys)])
+        budget = dict(zip(keys, map(float, limits), strict=True))
+        start = time.process_time()
+        found = self.fitted(target, device, budget)
+        seconds = time.process_time() - start
+        row = Row(self.name, device_name, key, share, self.accuracy, cpu_seconds=seconds)
+        if not found.changed:
+            return replace(row, nearest=found.details["shortfall"]["nearest"][key] / float(whole[0]))
+        settings = found.details["settings"]
+        cost, accuracy = self.quantized(found.model, target, tuned(device, settings), key)
+        row = replace(
+            row,
+            predicted=found.details["predicted"][key] / float(whole[0]),
+            estimated=cost / float(whole[0]),
+            accuracy=accuracy,
+            settings=" ".join(f"{name}={value}" for name, value in settings.items()),
+            zeros=" ".join(map(str, found.details["weights_kept_percent"].values())),
+        )
+        choice = uniform_choice(self.channels, structure, costs, limits)
+        if choice is None:
+            return row
+        even = tuned(device, dict(choice.settings))
+        uniform = built(self.model, self.channels, self.scores, choice, self.calibration)
+        cost, accuracy = self.quantized(uniform, target, even, key)
+        row = replace(row, uniform_estimated=cost / float(whole[0]), uniform_accuracy=accuracy)
+        if 100 * (float(row.accuracy or 0) - accuracy) >= POINT:
+            return row
+        seen = built(self.model, self.channels, self.scores, choice, self.loss.fitted_on)
+        equal = self.cheapest(target, device, budget, seen, cost)
+        if equal is None:
+            return row
+        cost, accuracy = self.quantized(equal.model, target, tuned(device, equal.details["settings"]), key)
+        return replace(row, equal_cost=cost / float(whole[0]), equal_accuracy=accuracy)
 
 
 def prepared(name: str) -> tuple[Model, Data, Data]:
@@ -203,7 +211,9 @@ def prepared(name: str) -> tuple[Model, Data, Data]:
 def shown(rows: list[Row]) -> Table:
     """The rows as a table."""
     table = Table(title="budgets in shares of the unpruned network's cost; accuracy: top-1, int8", title_justify="left")
-    columns = "network device cost budget predicted estimated accuracy uniform better cheaper settings cpu_seconds"
+    columns = (
+        "network device cost budget predicted estimated accuracy uniform better cheaper settings zeros cpu_seconds"
+    )
     for column in columns.split():
         table.add_column(column)
     for row in rows:
@@ -217,7 +227,9 @@ def shown(rows: list[Row]) -> Table:
             cheaper = "" if row.cheaper is None else f"{row.cheaper:.0%} at {row.equal_accuracy:.4f}"
             result = [f"{row.predicted:.3f}", f"{row.estimated:.3f} ({error:+.1%})", accuracy, uniform, better, cheaper]
         budget = f"{row.share:.0%}"
-        table.add_row(row.network, row.device, row.cost, budget, *result, row.settings, f"{row.cpu_seconds:.0f}")
+        table.add_row(
+            row.network, row.device, row.cost, budget, *result, row.settings, row.zeros, f"{row.cpu_seconds:.0f}"
+        )
     return table
 
 

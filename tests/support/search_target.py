@@ -22,17 +22,19 @@ from prunus.compiler.target import Device, Formats
 class SteppedTarget:
     """Computes `tile` channels at a time, in and out, on `lanes` lanes (a setting); energy is that of the weights.
 
-    With `narrow`, every bit of a weight costs logic, and weights may have so few bits.
+    With `narrow`, every bit of a weight costs logic, and weights may have so few bits. With `block`, blocks of zeros
+    take no time.
     """
 
     tile: int = 4
     lanes: tuple[int, ...] = ()
     narrow: tuple[int, ...] = ()
+    block: tuple[int, int] | None = None
     name: str = "stepped"
     asked: list[Workload] = field(default_factory=list)
 
     def formats(self, device: Device) -> Formats:
-        return Formats(narrow_weights=self.narrow)
+        return Formats(narrow_weights=self.narrow, block=self.block)
 
     def settings(self, device: Device) -> Mapping[str, Sequence[int]]:
         return {"lanes": self.lanes} if self.lanes else {}
@@ -62,9 +64,9 @@ class SteppedTarget:
         if not layer.macs:
             return 0.0
         rows = layer.macs / (layer.in_channels * layer.out_channels)
-        return (
-            1e-9 * rows * prod(ceil(size / self.tile) * self.tile for size in (layer.in_channels, layer.out_channels))
-        )
+        skipped = layer.sparsity.density if self.block and layer.sparsity.kind == "block" else 1.0
+        sizes = (ceil(size / self.tile) * self.tile for size in (layer.in_channels, layer.out_channels))
+        return 1e-9 * rows * skipped * prod(sizes)
 
 
 @dataclass

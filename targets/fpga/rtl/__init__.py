@@ -36,6 +36,7 @@ _REASONS = {
     "per_channel": "Every channel's shift is wires.",
     "border_bits": "Inputs and results are few: their width hardly costs logic, and narrow logits tie.",
     "narrow_weights": "Every nonzero digit of a weight is an adder.",
+    "block": "A product with zero is no adder, wherever the zero is.",
     "softmax": "The host computes it from the exact logits.",
 }
 _NARROW = (3, 4, 5, 6)  # bits of weights worth trying
@@ -62,6 +63,7 @@ class RtlTarget:
             weight_bits=int(device.data.get("weight_bits", 8)),
             activation_bits=int(device.data.get("activation_bits", 8)),
             border_bits=8,
+            block=(1, 1),
             narrow_weights=_NARROW,
             softmax="host",
             reasons=_REASONS,

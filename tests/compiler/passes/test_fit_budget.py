@@ -85,6 +85,24 @@ def test_a_budget_that_is_met_already_changes_nothing() -> None:
     assert (result.model, codes(result)) == (model, {"budget-met-unpruned"})
 
 
+def test_zeros_that_the_device_skips_are_part_of_the_answer() -> None:
+    """As predicted, in whole blocks, and told; without them the same budget takes channels."""
+    model, target = half_redundant(), SteppedTarget(block=(4, 4))
+    budget = {"latency_s": 0.5 * latency(model)}
+    result = fit(model, target, budget=budget)
+    kept = result.details["weights_kept_percent"]
+    assert kept and set(kept) <= {node.name for node in model.graph}
+    assert {"weights-zeroed", "cost-counted"} <= codes(result)
+    (chosen,) = (note.text for note in result.notes if note.code == "widths-chosen")
+    assert "Zeros: " in chosen and "% of" in chosen
+    real = latency(result.model, target)
+    assert real <= budget["latency_s"]
+    assert real == pytest.approx(result.details["predicted"]["latency_s"], rel=0.05)
+    without = fit(model, target, budget=budget, budget_zeros=False)
+    assert not without.details["weights_kept_percent"]
+    assert without.details["loss"] > result.details["loss"]
+
+
 def test_a_sparsity_of_the_users_own_comes_first() -> None:
     model = half_redundant()
     result = fit(model, budget={"latency_s": 1e-6}, sparsity=0.3)

@@ -60,6 +60,14 @@ def test_a_device_without_sparse_kernels_is_said() -> None:
     assert "nothing-refitted" in notes
 
 
+def test_where_every_weight_costs_zeros_pay_anywhere() -> None:
+    """As adders in logic do: `auto` then puts zeros where they lose least."""
+    for pattern in ("auto", "4x4", "2:4"):
+        result = run(NETS["chain"](), block=(1, 1), weight_sparsity=0.5, pattern=pattern)
+        assert "zeros-do-not-pay" not in codes(result)
+        assert pattern != "auto" or "in the pattern weight by" in result.notes[0].text
+
+
 def test_layers_that_are_too_small_are_named() -> None:
     result = run(NETS["chain"](), weight_sparsity=0.5, pattern="32x64")
     assert not result.changed

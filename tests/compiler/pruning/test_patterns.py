@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunus.compiler.errors import UsageError
-from prunus.compiler.pruning.patterns import Pattern, parse_pattern
+from prunus.compiler.model.zeros import structure_of
+from prunus.compiler.pruning.patterns import Pattern, device_pattern, parse_pattern
+from prunus.compiler.target import Formats
 
 
 @pytest.mark.parametrize("text", ["16x4", "4x4", "32x64", "1x1", "2:4", "1:2", "weight"])
@@ -84,3 +86,44 @@ def test_single_weights_are_the_highest_of_the_layer() -> None:
     scores = np.arange(24, dtype=np.float64).reshape(1, 2, 3, 4)
     keep = Pattern("weight").keep(scores, 0.25)
     assert np.flatnonzero(keep).tolist() == list(range(18, 24))
+
+
+@pytest.mark.parametrize("text", ["16x4", "4x4", "8x8", "1x16", "2:4", "1:4"])
+@given(
+    size=st.tuples(st.integers(2, 6), st.integers(1, 3)),
+    taps=st.sampled_from([1, 9]),
+    share=st.floats(0.2, 0.6),
+    seed=st.integers(0, 99),
+)
+def test_the_structure_of_zeros_is_known_before_they_are_there(
+    text: str, size: tuple[int, int], taps: int, share: float, seed: int
+) -> None:
+    """Of whole blocks: what a solver predicts of a layer is what is measured once its weights are zeroed."""
+    pattern = parse_pattern(text)
+    columns = pattern.size[1]
+    rows = pattern.size[0] if pattern.kind == "block" else 8
+    inputs, outputs, density = size[0] * columns, size[1] * rows, pattern.density(share)
+    scores = np.random.default_rng(seed).uniform(0.1, 1, (1, taps, inputs, outputs))
+    kept = pattern.keep(scores, density)
+    found = structure_of((scores * kept)[0].transpose(2, 1, 0))
+    expected = pattern.sparsity(density, inputs, outputs, taps)
+    if found.kind in ("channel", "dense"):  # so few blocks that whole channels went, or none could
+        assert kept[0].any(axis=0).mean() < 1 or kept.all()
+        return
+    assert found.density == pytest.approx(expected.density)
+    assert pattern.kind != "n_m" or (found.kind, found.block) == (expected.kind, expected.block)
+    assert pattern.kind != "block" or found.kind in ("block", "n_m")
+
+
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [
+        (Formats(), None),
+        (Formats(block=(16, 4)), "16x4"),
+        (Formats(block=(1, 1)), "weight"),
+        (Formats(n_m=(2, 4)), "2:4"),
+    ],
+)
+def test_a_device_has_its_pattern(formats: Formats, expected: str | None) -> None:
+    found = device_pattern(formats)
+    assert (None if found is None else str(found)) == expected

@@ -101,3 +101,20 @@ def test_a_trained_network_keeps_its_accuracy(models: Path) -> None:
     for text in ("weight", "2:4"):
         done = sparsify(model, parse_pattern(text), 0.5, data=data)
         assert task.score(next(iter(run_model(done.model, task.feeds(model)).values()))) >= 0.775
+
+
+def test_every_layer_may_have_a_density_of_its_own() -> None:
+    model = NETS["residual"]()
+    layers = [layer for layer in product_layers(model)[0] if layer.inner >= 8]
+    first, last = layers[0].node.name, layers[-1].node.name
+    assert first and last and first != last
+    done = sparsify(model, Pattern("weight"), {first: 0.25, last: 0.75}, data=samples(model))
+    shares = {}
+    for layer in product_layers(done.model)[0]:
+        data = weight(layer.weight)
+        assert data is not None
+        shares[layer.node.name] = np.count_nonzero(data) / data.size
+    assert shares.pop(first) == pytest.approx(0.25, abs=0.02)
+    assert shares.pop(last) == pytest.approx(0.75, abs=0.02)
+    assert set(shares.values()) == {1.0}
+    assert not done.unfit

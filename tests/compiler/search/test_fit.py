@@ -10,9 +10,19 @@ from search_target import DEVICE, SteppedTarget, half_redundant, samples
 
 from prunus.compiler.analysis.channels import channel_groups
 from prunus.compiler.pruning.criteria import importance
+from prunus.compiler.pruning.patterns import Pattern
 from prunus.compiler.pruning.structures import ChannelStructure
-from prunus.compiler.search.contest import built, winner
-from prunus.compiler.search.decisions import Choice, DeviceCosts, WeightBits, bits_decisions, choice_of, tuned
+from prunus.compiler.search.contest import built, ranked
+from prunus.compiler.search.decisions import (
+    Choice,
+    DeviceCosts,
+    WeightBits,
+    WeightDensity,
+    bits_decisions,
+    choice_of,
+    density_decisions,
+    tuned,
+)
 from prunus.compiler.search.fit import Candidate, Fitter, Shortfall, uniform_choice
 from prunus.compiler.search.loss import RefitLoss
 from prunus.compiler.search.widths import WidthModel, full_widths
@@ -41,7 +51,7 @@ def bits_fitter(parts, target: SteppedTarget, options: int = 5) -> Fitter:
     works = WidthModel(model, channels, formats)
     costs = DeviceCosts(target, DEVICE, works.workload, ("lut",))
     bits = bits_decisions(channels, ChannelStructure(8), costs, works, formats.narrow_weights)
-    return Fitter(channels, ChannelStructure(8), costs, loss, bits=bits)
+    return Fitter(channels, ChannelStructure(8), costs, loss, layers=bits)
 
 
 def test_bits_are_decided_where_they_make_the_device_cheaper(parts) -> None:
@@ -97,7 +107,7 @@ def test_the_redundant_group_pays_for_the_budget(parts) -> None:
     uniform = uniform_choice(channels, ChannelStructure(), found.costs, limits)
     assert uniform is not None
     real, even = (
-        loss.of(built(model, channels, scores, widths, loss.fitted_on))
+        loss.of(built(model, channels, scores, Choice(widths), loss.fitted_on))
         for widths in (best.choice.widths, uniform.widths)
     )
     assert real < 0.01 < 0.05 < even
@@ -161,4 +171,37 @@ def test_finished_networks_decide(parts) -> None:
     model, channels, scores, loss = parts
     good = Candidate(Choice((8, 16, 16)), {}, 0.5, 0.5)
     bad = Candidate(Choice((16, 4, 4)), {}, 0.1, 0.1)
-    assert winner(model, channels, scores, [bad, good], loss).choice == good.choice
+    assert [each.choice for each in ranked(model, channels, scores, [bad, good], loss)] == [good.choice, bad.choice]
+
+
+def zeros_fitter(parts, target: SteppedTarget) -> Fitter:
+    """A fitter that also decides the zeros of all layers."""
+    model, channels, scores, _ = parts
+    formats = target.formats(DEVICE)
+    loss = RefitLoss(model, channels, scores, samples(), zeros=Pattern("block", (4, 4)))
+    works = WidthModel(model, channels, formats)
+    costs = DeviceCosts(target, DEVICE, works.workload, ("latency_s",))
+    layers = density_decisions(channels, ChannelStructure(8), costs, works)
+    return Fitter(channels, ChannelStructure(8), costs, loss, layers=layers)
+
+
+def test_zeros_are_decided_where_the_device_skips_them(parts) -> None:
+    found = zeros_fitter(parts, SteppedTarget(block=(4, 4)))
+    decided = [each.options for each in found.solver.decisions if isinstance(each.subject, WeightDensity)]
+    # not of the layer with 3 inputs; the last one has four blocks in each row
+    assert decided == [(15, 25, 35, 50, 70, 100)] * 3 + [(35, 50, 70, 100)]
+    assert not zeros_fitter(parts, SteppedTarget()).zeroes
+
+
+def test_zeros_lose_less_than_channels_where_both_cost_the_same(parts) -> None:
+    """At half of the time; and no worse than looking at every network of widths and zeros."""
+    both, widths = zeros_fitter(parts, SteppedTarget(block=(4, 4))), zeros_fitter(parts, SteppedTarget())
+    limits = 0.5 * both.solver.cost(both.solver.whole)
+    one, other = both.fit(limits), widths.fit(limits)
+    assert isinstance(one, Candidate) and isinstance(other, Candidate)
+    assert one.choice.densities and one.loss < 0.7 * other.loss
+    every = list(product(*(range(len(decision.options)) for decision in both.solver.decisions)))
+    fits = (both.solver.costs(every) <= limits).all(axis=1)
+    best = min(both.solver.loss(point) for point, fit in zip(every, fits, strict=True) if fit)
+    answer = both.solver.solve(limits)
+    assert answer is not None and both.solver.loss(answer) <= 1.02 * best + 1e-12
