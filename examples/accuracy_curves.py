@@ -2,6 +2,7 @@
 
     pip install 'prunus[train,bench]'
     python examples/accuracy_curves.py OUT --models FOLDER [--networks digits resnet8] [--seeds 3]
+    python examples/accuracy_curves.py OUT --models FOLDER --tune
     python examples/accuracy_curves.py OUT --models FOLDER --distil [--transfer PICTURES.zip]
 
 Channels are chosen and the rest is refitted on at most 512 unlabelled samples:
@@ -9,6 +10,7 @@ Channels are chosen and the rest is refitted on at most 512 unlabelled samples:
 * `uniform`   magnitude, the same share of every group (the baseline)
 * `obs`       the default: the scores of the criterion `obs`
 * `searched`  the same scores inside of groups, and a search for the groups' widths (scope `searched`)
+* `tuned`     (with --tune) `obs`, then ten epochs on the same samples as `--epochs 10` of the command line trains them
 * `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples, and to windows
   of the natural pictures of --transfer where the network sees colour pictures
 
@@ -52,6 +54,7 @@ WAYS: Mapping[str, tuple[str, str]] = {
     "obs": ("obs", "global"),
     "searched": ("obs", "searched"),
 }
+TUNED = 10  # epochs
 WINDOWS = 4  # of each picture of --transfer
 PICTURES = {"resnet8": 1.0, "mobilenet_v1": 1 / 255}  # networks that see colour pictures, and what they make of a byte
 MORE = {"ds_cnn": 300}  # samples that calibrate here, beyond those of data_splits.toml, and are not scored
@@ -65,17 +68,21 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is distilled: passes over its samples (and those of --transfer), and how these are varied."""
+    """How a network is distilled: passes over its samples (and those of --transfer), and how these are varied.
+
+    Where much is learned from, features with a strong weight hold back.
+    """
 
     epochs: int
     augment: tuple[str, ...]
     learning_rate: float = 3e-3
     batch_norm: Literal["update", "insert"] = "update"
+    feature_weight: float = 0.0
 
 
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
-    "resnet8": Recipe(800, ("flip", "shift"), learning_rate=1e-2, batch_norm="insert"),
+    "resnet8": Recipe(800, ("flip", "shift"), learning_rate=1e-2, batch_norm="insert", feature_weight=1.0),
     "ds_cnn": Recipe(1000, ("shift", "noise"), learning_rate=5e-3),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
@@ -169,15 +176,11 @@ def windows(archive: Path, net: Network, seed: int = 0) -> Data:
     return Data({key: np.stack(found) * np.float32(PICTURES[net.name])}, source=archive.name)
 
 
-def distil(
-    net: Network, pruned: Model, chosen: Selection, seed: int, epochs: int | None, transfer: Data | None
-) -> Model:
+def distil(net: Network, pruned: Model, seed: int, epochs: int | None, transfer: Data | None) -> Model:
     """Trains on the unpruned network's answers, and on what is left of its block outputs."""
     from prunus.compiler.training import Tuning, fine_tune
-    from prunus.compiler.training.kept import kept_features
 
     recipe = RECIPES[net.name]
-    teacher, features = kept_features(net.model, net.channels, chosen.removed)
     tuning = Tuning(
         epochs=epochs or recipe.epochs,
         batch=min(64, len(net.calibration) // 4),
@@ -185,10 +188,20 @@ def distil(
         loss="cross_entropy",
         temperature=4.0,
         batch_norm=recipe.batch_norm,
+        feature_weight=recipe.feature_weight,
         augment=recipe.augment,
         seed=seed,
     )
-    return fine_tune(pruned, net.calibration, tuning, teacher=teacher, features=features, transfer=transfer).model
+    return fine_tune(pruned, net.calibration, tuning, teacher=net.model, features="blocks", transfer=transfer).model
+
+
+def tune(net: Network, pruned: Model, seed: int) -> Model:
+    """Trains as the command line does where only the number of epochs is given."""
+    from prunus.compiler.training import Tuning, fine_tune
+
+    return fine_tune(
+        pruned, net.calibration, Tuning(epochs=TUNED, seed=seed), teacher=net.model, features="blocks"
+    ).model
 
 
 def measure(
@@ -199,13 +212,15 @@ def measure(
     epochs: int | None = None,
     transfer: Data | None = None,
 ) -> Iterable[Run]:
-    """The runs of one seed; `distilled` goes on from `obs`."""
+    """The runs of one seed; `tuned` and `distilled` go on from `obs`."""
     unpruned = net.score(net.model)
     for way in ways:
         started = time.process_time()
-        model, chosen = prune(net, "obs" if way == "distilled" else way, ratio, seed)
+        model, chosen = prune(net, way if way in WAYS else "obs", ratio, seed)
+        if way == "tuned":
+            model = tune(net, model, seed)
         if way == "distilled":
-            model = distil(net, model, chosen, seed, epochs, transfer)
+            model = distil(net, model, seed, epochs, transfer)
         seconds = time.process_time() - started
         reached = chosen.macs_before / chosen.macs_after
         yield Run(net.name, way, ratio, seed, round(reached, 4), net.score(model), unpruned, round(seconds, 1))
@@ -257,6 +272,7 @@ def plot(runs: list[Run], path: Path) -> None:
         "uniform": ("#999999", "s"),
         "obs": ("#4477aa", "o"),
         "searched": ("#cc3311", "D"),
+        "tuned": ("#ccbb44", "v"),
         "distilled": ("#228833", "^"),
     }
     figure, axes = plt.subplots(1, len(names), figsize=(3.3 * len(names), 3.1), squeeze=False, layout="constrained")
@@ -287,6 +303,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tune", action="store_true")
     parser.add_argument("--distil", action="store_true")
     parser.add_argument("--transfer", type=Path, help="natural pictures to distil on, too: a .zip of .jpg files")
     parser.add_argument("--epochs", type=int, help="of distillation, in place of each network's own number")
@@ -295,7 +312,8 @@ def main(arguments: list[str] | None = None) -> None:
     path = asked.out / "curves.json"
     runs = read(path)
     dead: dict[str, float] = json.loads(path.read_text())["dead"] if path.is_file() else {}
-    ways = [*([] if asked.distil else asked.ways), *(["distilled"] if asked.distil else [])]
+    trained = [way for way, wanted in (("tuned", asked.tune), ("distilled", asked.distil)) if wanted]
+    ways = trained or asked.ways
     for name in asked.networks or (TITLES if asked.models else ["digits"]):
         net = network(name, asked.models)
         transfer = windows(asked.transfer, net) if asked.transfer and name in PICTURES else None
