@@ -9,19 +9,21 @@ from ..data import Data
 from ..errors import UsageError
 from ..model.model import Model
 from ..training.plans import Gradual, Lottery, weight_plan
-from ..training.tuning import Tuned, Tuning
+from ..training.tuning import Features, Tuned, Tuning
 from .base import Context, Note, PassResult
 from .prune_weights import choose_pattern
+from .training_verdict import kept_out, rise, undone_note
 
 
 class FineTune:
     """Trains for `options.training.epochs` on `context.training`, or on the calibration data, and on
     `context.transfer` besides. Off without epochs.
 
-    The model as it was before the first pass teaches, so that samples need no labels; with labels, these have the rest
-    of `options.training.distillation`. Zeros that pruning made stay. Under `options.checkpoint_dir` the state is kept
-    after every epoch, and an interrupted run goes on from there. Where `options.schedule` prunes weights while
-    training, this is where it does. What the gradual schedule has trained between its cuts of channels is done already.
+    The model as it was before the first pass teaches, its answers and its blocks' outputs, so that samples need no
+    labels; with labels, these have the rest of `options.training.distillation`. Zeros that pruning made stay. Under
+    `options.checkpoint_dir` the state is kept after every epoch, and an interrupted run goes on from there. Where
+    `options.schedule` prunes weights while training, this is where it does. What the gradual schedule has trained
+    between its cuts of channels is done already.
 
     Raises:
         UsageError: there are no samples (code `needs-data`), or see `training.fine_tune` and `plans.weight_plan`.
@@ -39,22 +41,31 @@ class FineTune:
         staged = options.schedule == "gradual" and options.sparsity > 0
         if not options.training.epochs or (staged and plan is None):
             return PassResult(model, False)
-        return learn(model, context, options.training, self.name, plan)
+        return learn(model, context, options.training, self.name, plan, "blocks")
 
 
 def learn(
-    model: Model, context: Context, tuning: Tuning, stage: str, plan: Gradual | Lottery | None = None
+    model: Model,
+    context: Context,
+    tuning: Tuning,
+    stage: str,
+    plan: Gradual | Lottery | None = None,
+    features: Features | None = None,
 ) -> PassResult:
-    """Trains the model as it is, or prunes its weights meanwhile; `stage` names the checkpoint."""
+    """Trains the model as it is, or prunes its weights meanwhile; `stage` names the checkpoint.
+
+    A training that makes the network worse on samples kept out of it is undone, unless it pruned.
+    """
     from ..training import train_by_plan
 
-    data = samples(context)
+    data, judging = kept_out(model, samples(context), tuning.seed) if plan is None else (samples(context), None)
     tuned = train_by_plan(
         model,
         data,
         tuning,
         plan,
         teacher=context.original,
+        features=features,
         transfer=context.transfer,
         checkpoint=checkpoint_of(context, stage),
         progress=context.progress,
@@ -62,6 +73,10 @@ def learn(
     notes = [tuned_note(tuned, len(data) + (0 if context.transfer is None else len(context.transfer)))]
     if plan is not None:
         notes.append(pruned_note(tuned, plan))
+    if judging is not None:
+        rise_of_loss = rise(model, tuned.model, context.original or model, judging, context.metric, tuning.loss)
+        if rise_of_loss.value > rise_of_loss.error:
+            return PassResult(model, False, (*notes, undone_note(rise_of_loss, judging)))
     return PassResult(tuned.model, True, tuple(notes))
 
 
@@ -99,9 +114,10 @@ def samples(context: Context) -> Data:
 
 def tuned_note(tuned: Tuned, count: int) -> Note:
     """What was learned, and from how much."""
+    guided = f", guided by the outputs of {len(tuned.features)} blocks," if tuned.features else ""
     resumed = f", {tuned.resumed_from} of them from the checkpoint" if tuned.resumed_from else ""
     return Note(
         "fine-tuned",
-        f"{len(tuned.trained)} weights trained for {len(tuned.losses)} epochs{resumed} on {count} samples "
+        f"{len(tuned.trained)} weights trained for {len(tuned.losses)} epochs{resumed} on {count} samples{guided} "
         f"({tuned.device}): mean loss {tuned.losses[0]:.4g} -> {tuned.losses[-1]:.4g}.",
     )

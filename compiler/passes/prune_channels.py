@@ -160,6 +160,7 @@ def prune_in_stages(model: Model, context: Context) -> PassResult:
         options.training,
         GradualChannels(options.sparsity, options.criterion, options.scope, options.rounds, options.reconstruct),
         teacher=context.original,
+        features="blocks",
         transfer=context.transfer,
         structure=ChannelStructure(context.formats.channel_multiple),
         checkpoint=checkpoint_of(context, "prune_channels"),

@@ -14,6 +14,7 @@ from ..analysis.channels.trace import key
 from ..errors import UsageError
 from ..model.edit import fresh_name, infer_shapes, make_initializer, replace_initializer, set_weight, weight
 from ..model.model import Model
+from .origins import remember
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +22,8 @@ Array = npt.NDArray[Any]
 def cut(model: Model, channels: Channels, removed: Mask) -> Model:
     """A copy of the model without the units for which `removed` is True; `channels` is the analysis of this model.
 
-    Shapes are inferred anew. The names of the values stay what they were.
+    Shapes are inferred anew. The names of the values stay what they were, and which of their channels are left is
+    written on them (origins.py).
 
     Raises:
         UsageError: the removal contains a pinned unit (code `pinned-channel`) or empties a group (`empty-group`).
@@ -37,6 +39,7 @@ def cut(model: Model, channels: Channels, removed: Mask) -> Model:
     for patch in channels.patches:
         _apply(patch, result.graph, nodes[patch.node], removed)
     infer_shapes(result)
+    remember(result, channels, removed)
     return result
 
 

@@ -145,12 +145,18 @@ class RefitLoss:
 def divergence(whole: list[Array], found: list[Array], classes: bool) -> float:
     """How far outputs moved: in nats between decisions of classifiers, else relative to the outputs' variance."""
     if classes:
-        expected, logits = _log_softmax(whole[-1]), _log_softmax(found[-1])
-        return float((np.exp(expected) * (expected - logits)).sum(axis=-1).mean())
+        return float(relative_entropy(whole[-1], found[-1]).mean())
     return max(_change(one, other) for one, other in zip(whole, found, strict=True))
 
 
-def _log_softmax(logits: Array) -> Floats:
+def relative_entropy(whole: Array, found: Array) -> Floats:
+    """[n]: KL(softmax(whole) ‖ softmax(found)) of logits [n, classes], in nats."""
+    expected = log_softmax(whole)
+    return np.asarray((np.exp(expected) * (expected - log_softmax(found))).sum(axis=-1))
+
+
+def log_softmax(logits: Array) -> Floats:
+    """Of logits [n, classes], in double precision."""
     wide = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
 

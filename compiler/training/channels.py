@@ -7,7 +7,7 @@ Resource Efficient Inference, 2017). The share that is gone rises along the cubi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ..pruning.structures import ChannelStructure
 from ..target import Progress, no_progress
 from .plans import GradualChannels
 from .trainer import fine_tune
-from .tuning import Tuned, Tuning
+from .tuning import Features, Tuned, Tuning
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def prune_channels_gradually(
     plan: GradualChannels,
     *,
     teacher: Model | None = None,
-    features: Mapping[str, str] | None = None,
+    features: Features | None = None,
     transfer: Data | None = None,
     structure: ChannelStructure | None = None,
     freeze: Collection[str] = (),
@@ -69,8 +69,9 @@ def prune_channels_gradually(
 
     Args:
         data: samples to score, to refit and to train on; labels are used where there are any.
-        teacher: whose answers to learn from; the model itself unless another is given.
-        features: values of the model -> values of the teacher that they should resemble.
+        teacher: whom to learn from; the model itself, its answers and its blocks, unless another is given.
+        features: values of the model -> values of the teacher that they should resemble, or `blocks`, where the model
+            was cut from the teacher.
         transfer: more samples to train on, which the teacher alone answers.
         structure: how many channels a group may be left with.
         checkpoint: one file for each stage is kept beside this name, from which an interrupted run goes on.
@@ -90,6 +91,7 @@ def prune_channels_gradually(
     structure = structure or ChannelStructure()
     _check(first, plan, structure)
     total = channel_groups(first).macs()
+    features = features or ("blocks" if teacher is None else None)
     present, stages, errors = first, list[Stage](), [0.0]
     lengths = _lengths(tuning.epochs, plan.rounds)
     for number, epochs in enumerate(lengths, start=1):

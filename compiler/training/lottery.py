@@ -26,7 +26,7 @@ from .masking import Targets
 from .parameters import trainable, zero_masks
 from .plans import Gradual, Lottery, Update
 from .trainer import fine_tune
-from .tuning import Tuned, Tuning
+from .tuning import Features, Tuned, Tuning
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +58,7 @@ def find_ticket(
     *,
     initial: Model | None = None,
     teacher: Model | None = None,
-    features: Mapping[str, str] | None = None,
+    features: Features | None = None,
     transfer: Data | None = None,
     freeze: Collection[str] = (),
     checkpoint: Path | None = None,

@@ -65,10 +65,10 @@ class Objective:
         theirs = Taught([], {}) if self.teacher is None else self.teacher(batch)
         if self.teacher is not None and share > 0:
             loss = loss + share * self._teacher_loss(self.teacher, tensors, theirs.answers)
-        if self.teacher is not None and self.teacher.features and self.tuning.features:
+        if self.teacher is not None and self.teacher.features and self.tuning.feature_weight:
             pairs = [(found[name], theirs.features[name]) for name in self.teacher.features]
             losses = [feature_loss(ours, _like(other, ours)) for ours, other in pairs]
-            loss = loss + self.tuning.features * torch.stack(losses).mean()
+            loss = loss + self.tuning.feature_weight * torch.stack(losses).mean()
         return loss
 
     def _label_loss(self, output: Tensor, labels: Array, batch: Batch) -> Tensor:

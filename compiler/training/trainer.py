@@ -22,6 +22,7 @@ from . import checkpoint as checkpoints
 from .augment import Augmenter, Batch
 from .checkpoint import Checkpoint
 from .function import TorchGraph
+from .kept import kept_features
 from .masking import GradualMasks, SurgeryMasks
 from .normalised import with_batch_norm
 from .objective import Objective, answers, choose_loss
@@ -29,7 +30,7 @@ from .parameters import Mask, step_scales, trainable, zero_masks
 from .plans import Gradual, Surgery, Update
 from .rules.call import Tensor
 from .teacher import Teacher
-from .tuning import Tuned, Tuning
+from .tuning import Features, Tuned, Tuning
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +41,7 @@ def fine_tune(
     tuning: Tuning = Tuning(),  # noqa: B008 (frozen)
     *,
     teacher: Model | None = None,
-    features: Mapping[str, str] | None = None,
+    features: Features | None = None,
     transfer: Data | None = None,
     freeze: Collection[str] = (),
     masks: Mapping[str, Any] | None = None,
@@ -57,7 +58,8 @@ def fine_tune(
     Args:
         data: samples; labels where there are any.
         teacher: the model as it was before pruning, or any other that takes the same samples.
-        features: values of the model -> values of the teacher (plain names) whose distance counts too.
+        features: values of the model -> values of the teacher (plain names) whose distance counts too; `blocks`: the
+            outputs of the teacher's blocks that are left in the model, which was cut from it (kept.py).
         transfer: more samples, of which the teacher alone speaks: their labels are not used. They may be of another
             kind than `data`, as natural pictures are beside those of ten classes.
         freeze: weights or nodes that stay as they are; see `parameters.trainable`.
@@ -72,9 +74,12 @@ def fine_tune(
             zeros (`nothing-to-prune`), or it cannot be carried out (`target-out-of-reach`, `schedule-too-short`).
         UnsupportedError: an operator has no gradient.
     """
+    if features == "blocks" and teacher is not None and tuning.feature_weight:
+        teacher, features = kept_features(teacher, model, data, tuning.seed)
+    pairs = features if isinstance(features, Mapping) else {}
     normal = with_batch_norm(model, data, trainable(model, freeze)) if tuning.batch_norm == "insert" else None
     start = model if normal is None else normal.model
-    run = _Run(start, data, tuning, teacher, features or {}, transfer, freeze, masks or {}, plan)
+    run = _Run(start, data, tuning, teacher, pairs, transfer, freeze, masks or {}, plan)
     resumed = 0
     if checkpoint is not None:
         resumed = run.resume(checkpoints.read(checkpoint, run.fingerprint))
@@ -199,7 +204,8 @@ class _Run:
             self.schedule.finish()
             updates = tuple(self.schedule.updates)
         trained = self.graph.write_back(model)
-        return Tuned(trained, tuple(self.losses), self.names, str(self.graph.device), resumed, updates)
+        guided = () if self.objective.teacher is None else tuple(self.objective.teacher.features)
+        return Tuned(trained, tuple(self.losses), self.names, str(self.graph.device), resumed, updates, guided)
 
     def state(self) -> Checkpoint:
         """Weights, running statistics, and Adam's moments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .plans import Update
 
 Loss = Literal["auto", "cross_entropy", "mse"]
+Features = Mapping[str, str] | Literal["blocks"]  # see `fine_tune`
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "colour", "noise", "erase", "mixup", "cutmix")
 
 
@@ -22,12 +24,13 @@ class Tuning:
 
     `loss`: `auto` is the cross-entropy for integer labels and for networks that end in a softmax, else the mean
     squared error. `distillation` is the teacher's share of the loss, the labels have the rest; all of it without
-    labels. `temperature` softens both networks' answers (Hinton, Vinyals and Dean, 2015). `features` is the weight of
-    the features' loss beside it. `batch_norm`: `update` uses and tracks the statistics of the batches, `frozen` keeps
-    the stored ones; `insert` also puts one behind every convolution that has none, and folds it back in the end (see
-    `training.normalised`). The learning rate is relative to the size of each weight, and falls along a cosine to zero.
-    `augment` names changes that every batch undergoes (see `training.augment`). `precision` is that of convolutions and
-    products: `bfloat16` takes about half the time on a CPU that has it.
+    labels. `temperature` softens both networks' answers (Hinton, Vinyals and Dean, 2015). `feature_weight` is that of
+    the relative squared error of features, beside it: the less there is to learn from, the more they help.
+    `batch_norm`: `update` uses and tracks the statistics of the batches, `frozen` keeps the stored ones; `insert`
+    also puts one behind every convolution that has none, and folds it back in the end (see `training.normalised`).
+    The learning rate is relative to the size of each weight, and falls along a cosine to zero. `augment` names
+    changes that every batch undergoes (see `training.augment`). `precision` is that of convolutions and products:
+    `bfloat16` takes about half the time on a CPU that has it.
     """
 
     table: ClassVar[str] = "training"
@@ -39,12 +42,15 @@ class Tuning:
     batch: Annotated[int, Setting("Samples per step.", at_least=1)] = 32
     learning_rate: Annotated[
         float, Setting("Adam's first step, relative to each weight; it falls to zero.", above=0)
-    ] = 1e-2
+    ] = 5e-3
     weight_decay: Annotated[float, Setting("How strongly weights are pulled to zero.", at_least=0)] = 0.0
     loss: Annotated[Loss, Setting("What becomes small; auto: as labels and outputs suggest.")] = "auto"
     distillation: Annotated[float, Setting("The teacher's share of the loss.", at_least=0, at_most=1)] = 0.9
     temperature: Annotated[float, Setting("How soft the teacher's answers are made.", above=0)] = 2.0
-    features: float = 1.0
+    feature_weight: Annotated[
+        float,
+        Setting("How much outputs of blocks that differ from the unpruned network's count; 0: not.", at_least=0),
+    ] = 100.0
     batch_norm: Annotated[
         Literal["update", "frozen", "insert"],
         Setting("Statistics: from the batches, or as stored; insert: put behind convolutions while training."),
@@ -70,7 +76,7 @@ class Tuning:
                 ("weight_decay", 0 <= self.weight_decay < float("inf")),
                 ("distillation", 0 <= self.distillation <= 1),
                 ("temperature", 0 < self.temperature < float("inf")),
-                ("features", 0 <= self.features < float("inf")),
+                ("feature_weight", 0 <= self.feature_weight < float("inf")),
                 ("loss", self.loss in ("auto", "cross_entropy", "mse")),
                 ("batch_norm", self.batch_norm in ("update", "frozen", "insert")),
                 ("precision", self.precision in ("float32", "bfloat16")),
@@ -98,3 +104,4 @@ class Tuned:
     device: str
     resumed_from: int = 0  # epochs that a checkpoint had
     updates: tuple[Update, ...] = ()  # of the masks, where it was pruned while training
+    features: tuple[str, ...] = ()  # values that were to resemble a teacher's

@@ -20,7 +20,7 @@ from prunus.compiler.errors import UsageError
 from prunus.compiler.training.tuning import Tuning
 
 # Fields that users do not set by name: the seed and training come from other settings.
-NO_SETTINGS = {Options: {"training", "extra"}, Tuning: {"seed", "features"}}
+NO_SETTINGS = {Options: {"training", "extra"}, Tuning: {"seed"}}
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
