@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True, highlight=False)
 output = Console(highlight=False)
+UNDONE = ("training-undone",)  # notes on what was asked for and not kept: said here, too, beside the report
 _SPEED_S = 600.0  # of the past, from which the time that is left is told; stages differ in speed
 
 
@@ -133,5 +134,7 @@ def print_report(report: ReportData, folder: str) -> None:
         else f"[red]missed: {escape(verdict.binding)}[/] ({escape(verdict.why)})"
     )
     output.print(f"Verdict: {state}. Costs before: the same network quantized, not pruned.")
+    for note in (note for each in report.passes for note in each.notes if note.code in UNDONE):
+        output.print(f"[yellow]Note:[/] {escape(note.text)} {escape(note.hint)}")
     output.print(f"Artefact: {escape(folder)}/artifact", soft_wrap=True)
     output.print(f"Report: {escape(folder)}/report.html", soft_wrap=True)

@@ -57,6 +57,17 @@ def test_it_learns_from_further_samples(tmp_path: Path) -> None:
     assert alone != both == configured
 
 
+def test_compiling_says_where_a_training_was_undone(tmp_path: Path) -> None:
+    model, data = str(DIGITS / "cnn.onnx"), str(DIGITS / "digits.npz")
+    command = ["compile", model, "--target", "npu-16nm", "--data", data, "--sparsity", "0.8", "--epochs", "2"]
+    for rate, said in (("3", True), ("0.01", False)):
+        out = tmp_path / rate
+        arguments = [*command, "--loss", "cross_entropy", "--learning-rate", rate, "--out", str(out)]
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert ("Note: The training is undone" in result.stdout) == said
+
+
 @pytest.mark.parametrize(
     ("options", "share"),
     [
