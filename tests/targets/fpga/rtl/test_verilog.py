@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rtl_graphs
 
+from prunus.compiler.errors import ToolError
 from prunus.compiler.integer import graph as ir
 from prunus.compiler.integer import ops
 from prunus.targets import catalog
@@ -16,7 +18,6 @@ from prunus.targets.fpga.rtl import RtlTarget, package
 from prunus.targets.fpga.rtl.bus import Bus
 from prunus.targets.fpga.rtl.placement import place
 from prunus.targets.fpga.rtl.simulate import SIMULATORS, simulate, simulator
-from prunus.targets.fpga.synth import tools
 
 pytest.importorskip("da4ml")
 DEVICE = catalog.device_files()["ulx3s-85f"].device("rtl")
@@ -57,7 +58,7 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_simulation_equals_the_reference(
     using: str, make: Callable[[], tuple[ir.Graph, dict[str, np.ndarray]]], tmp_path: Path
 ) -> None:
-    if not all(map(tools.find, SIMULATORS[using].tools)):
+    if not SIMULATORS[using].installed:
         pytest.skip(f"{using} is not installed")
     graph, _ = make()
     out = project(graph, tmp_path / "a")
@@ -102,3 +103,17 @@ def test_the_artefact_runs_and_a_fault_is_seen(tmp_path: Path) -> None:
     changed = target.run(artifact, graph, feeds)
     assert isinstance(changed, dict)
     assert any(not np.array_equal(value, expected[name]) for name, value in changed.items())
+
+
+def test_a_yosys_without_its_headers_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As some distributions package it."""
+    module = import_module("prunus.targets.fpga.rtl.simulate")  # its package has a function of this name
+    programs = {"yosys": str(tmp_path / "bin" / "yosys"), "g++": "/usr/bin/g++"}
+    monkeypatch.setattr(module, "find", programs.get)
+    assert not SIMULATORS["cxxrtl"].installed and simulator() is None
+    samples = np.zeros((1, 1), np.uint8)
+    with pytest.raises(ToolError, match="headers") as refused:
+        simulate([Path(__file__)], "network_tb", samples, 8, 8, using="cxxrtl")
+    assert refused.value.code == "tool-missing" and "prunus[rtl]" in (refused.value.hint or "")
+    (tmp_path / "share" / "yosys" / module._HEADERS).mkdir(parents=True)
+    assert SIMULATORS["cxxrtl"].installed and simulator() == "cxxrtl"
