@@ -114,10 +114,10 @@ def samples(context: Context) -> Data:
 
 def tuned_note(tuned: Tuned, count: int) -> Note:
     """What was learned, and from how much."""
-    guided = f", guided by the outputs of {len(tuned.features)} blocks," if tuned.features else ""
+    guided = f", guided by the outputs of {len(tuned.features)} blocks" if tuned.features else ""
     resumed = f", {tuned.resumed_from} of them from the checkpoint" if tuned.resumed_from else ""
     return Note(
         "fine-tuned",
-        f"{len(tuned.trained)} weights trained for {len(tuned.losses)} epochs{resumed} on {count} samples{guided} "
-        f"({tuned.device}): mean loss {tuned.losses[0]:.4g} -> {tuned.losses[-1]:.4g}.",
+        f"{len(tuned.trained)} weights trained for {len(tuned.losses)} epochs{resumed} on {count} samples "
+        f"({tuned.device}){guided}: mean loss {tuned.losses[0]:.4g} -> {tuned.losses[-1]:.4g}.",
     )

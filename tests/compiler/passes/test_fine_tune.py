@@ -55,6 +55,9 @@ def test_the_original_teaches_the_pruned_network_without_labels(digits: tuple[Mo
     assert accuracy(result.model, test) > before + 0.06
     (note,) = (note for record in result.records if record.name == "fine_tune" for note in record.notes)
     assert note.code == "fine-tuned" and "8 epochs on 224 samples" in note.text  # the others judge
+    gentle = compress(model, data, sparsity=0.5, training=replace(TUNING, epochs=1))
+    (note,) = (note for record in gentle.records for note in record.notes if note.code == "fine-tuned")
+    assert "(cpu), guided by the outputs of 2 blocks: mean loss" in note.text
 
 
 def test_integers_learn_what_two_bits_lost(digits: tuple[Model, Data, Data]) -> None:
