@@ -196,12 +196,13 @@ def distil(net: Network, pruned: Model, seed: int, epochs: int | None, transfer:
 
 
 def tune(net: Network, pruned: Model, seed: int) -> Model:
-    """Trains as the command line does where only the number of epochs is given."""
-    from prunus.compiler.training import Tuning, fine_tune
+    """As the command line does where only the number of epochs is given: some samples judge, and harm is undone."""
+    from prunus.compiler.passes.base import Options
+    from prunus.compiler.passes.fine_tune import FineTune
+    from prunus.compiler.training import Tuning
 
-    return fine_tune(
-        pruned, net.calibration, Tuning(epochs=TUNED, seed=seed), teacher=net.model, features="blocks"
-    ).model
+    options = Options(training=Tuning(epochs=TUNED, seed=seed))
+    return FineTune().run(pruned, Context(options=options, calibration=net.calibration, original=net.model)).model
 
 
 def measure(
