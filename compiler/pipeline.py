@@ -16,6 +16,7 @@ from .passes import PASSES
 from .passes.base import Context, Note, Options, Pass
 from .passes.fit_budget import minimises
 from .passes.properties import PROPERTIES, check
+from .passes.training_verdict import with_judging
 from .target import Progress
 
 
@@ -74,8 +75,11 @@ class Pipeline:
         return cls([each() for each in PASSES[:end] if each.name not in skip])
 
     def run(self, model: Model, context: Context, dump_dir: Path | None = None) -> PipelineResult:
-        """Runs every pass. With `dump_dir` each intermediate model is kept there as NN-pass.onnx."""
-        context = replace(context, original=context.original or model)
+        """Runs every pass. With `dump_dir` each intermediate model is kept there as NN-pass.onnx.
+
+        Where one trains, an eighth of the samples is kept out of all of them, to judge whether that helped.
+        """
+        context = with_judging(replace(context, original=context.original or model), model)
         records: list[PassRecord] = []
         float_model: Model | None = None
         if dump_dir is not None:

@@ -30,7 +30,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -195,14 +195,18 @@ def distil(net: Network, pruned: Model, seed: int, epochs: int | None, transfer:
     return fine_tune(pruned, net.calibration, tuning, teacher=net.model, features="blocks", transfer=transfer).model
 
 
-def tune(net: Network, pruned: Model, seed: int) -> Model:
+def tune(net: Network, ratio: float, seed: int) -> tuple[Model, Selection]:
     """As the command line does where only the number of epochs is given: some samples judge, and harm is undone."""
     from prunus.compiler.passes.base import Options
     from prunus.compiler.passes.fine_tune import FineTune
+    from prunus.compiler.passes.training_verdict import with_judging
     from prunus.compiler.training import Tuning
 
-    options = Options(training=Tuning(epochs=TUNED, seed=seed))
-    return FineTune().run(pruned, Context(options=options, calibration=net.calibration, original=net.model)).model
+    options = Options(training=Tuning(epochs=TUNED, seed=seed), seed=seed)
+    context = with_judging(Context(options=options, calibration=net.calibration, original=net.model), net.model)
+    assert context.calibration is not None
+    pruned, chosen = prune(replace(net, calibration=context.calibration), "obs", ratio, seed)
+    return FineTune().run(pruned, context).model, chosen
 
 
 def measure(
@@ -213,13 +217,14 @@ def measure(
     epochs: int | None = None,
     transfer: Data | None = None,
 ) -> Iterable[Run]:
-    """The runs of one seed; `tuned` and `distilled` go on from `obs`."""
+    """The runs of one seed; `tuned` and `distilled` begin with `obs`."""
     unpruned = net.score(net.model)
     for way in ways:
         started = time.process_time()
-        model, chosen = prune(net, way if way in WAYS else "obs", ratio, seed)
         if way == "tuned":
-            model = tune(net, model, seed)
+            model, chosen = tune(net, ratio, seed)
+        else:
+            model, chosen = prune(net, way if way in WAYS else "obs", ratio, seed)
         if way == "distilled":
             model = distil(net, model, seed, epochs, transfer)
         seconds = time.process_time() - started

@@ -50,6 +50,7 @@ class Context:
     options: Options = field(default_factory=Options)
     calibration: Data | None = None  # None when the user gave no data
     training: Data | None = None  # to fine-tune on; None: the calibration data
+    judging: Data | None = None  # seen by nothing but the question whether a training helped
     transfer: Data | None = None  # to fine-tune on, too, by the teacher's answers alone
     metric: Metric | None = None  # the user's own score
     original: Model | None = None  # the model as it was before the first pass

@@ -12,7 +12,7 @@ from ..training.plans import Gradual, Lottery, weight_plan
 from ..training.tuning import Features, Tuned, Tuning
 from .base import Context, Note, PassResult
 from .prune_weights import choose_pattern
-from .training_verdict import kept_out, rise, undone_note
+from .training_verdict import harmed, rise, undone_note
 
 
 class FineTune:
@@ -54,11 +54,11 @@ def learn(
 ) -> PassResult:
     """Trains the model as it is, or prunes its weights meanwhile; `stage` names the checkpoint.
 
-    A training that makes the network worse on samples kept out of it is undone, unless it pruned.
+    A training that makes the network worse on `context.judging` is undone, unless it pruned.
     """
     from ..training import train_by_plan
 
-    data, judging = kept_out(model, samples(context), tuning.seed) if plan is None else (samples(context), None)
+    data, judging = samples(context), context.judging
     tuned = train_by_plan(
         model,
         data,
@@ -73,9 +73,9 @@ def learn(
     notes = [tuned_note(tuned, len(data) + (0 if context.transfer is None else len(context.transfer)))]
     if plan is not None:
         notes.append(pruned_note(tuned, plan))
-    if judging is not None:
+    if judging is not None and plan is None:
         rise_of_loss = rise(model, tuned.model, context.original or model, judging, context.metric, tuning.loss)
-        if rise_of_loss.value > rise_of_loss.error:
+        if harmed(rise_of_loss, judging, context.metric):
             return PassResult(model, False, (*notes, undone_note(rise_of_loss, judging)))
     return PassResult(tuned.model, True, tuple(notes))
 

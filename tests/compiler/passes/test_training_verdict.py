@@ -16,10 +16,19 @@ from prunus.compiler.metric import top1  # noqa: E402
 from prunus.compiler.model.edit import set_weight, weight  # noqa: E402
 from prunus.compiler.model.load import load  # noqa: E402
 from prunus.compiler.model.model import Model  # noqa: E402
-from prunus.compiler.passes.base import Context, Options  # noqa: E402
+from prunus.compiler.passes.base import Context, Options, PassResult  # noqa: E402
 from prunus.compiler.passes.fine_tune import FineTune  # noqa: E402
 from prunus.compiler.passes.prune_channels import PruneChannels  # noqa: E402
-from prunus.compiler.passes.training_verdict import kept_out, rise  # noqa: E402
+from prunus.compiler.passes.training_verdict import (  # noqa: E402
+    TEMPERATURES,
+    Array,
+    harmed,
+    kept_out,
+    rise,
+    with_judging,
+)
+from prunus.compiler.pipeline import Pipeline  # noqa: E402
+from prunus.compiler.search.drop import Drop  # noqa: E402
 from prunus.compiler.training.tuning import Tuning  # noqa: E402
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
@@ -48,12 +57,13 @@ def test_a_ruinous_training_is_undone(digits: tuple[Model, Data, Data], labelled
     model, data, test = digits
     options = Options(training=Tuning(epochs=2, learning_rate=3.0, distillation=0.5, loss="cross_entropy"))
     context = Context(options=options, calibration=data, training=test if labelled else None, original=model)
+    context = with_judging(context, model)
     student = PruneChannels().run(model, replace(context, options=Options(sparsity=0.7, criterion="l2"))).model
     result = FineTune().run(student, context)
     assert not result.changed and result.model is student
     assert [note.code for note in result.notes] == ["fine-tuned", "training-undone"]
     assert "lower --learning-rate" in (result.notes[1].hint or "")
-    gentle = replace(options, training=replace(options.training, learning_rate=1e-3))
+    gentle = replace(options, training=replace(options.training, epochs=10, learning_rate=5e-3))
     kept = FineTune().run(student, replace(context, options=gentle))
     assert kept.changed and [note.code for note in kept.notes] == ["fine-tuned"]
 
@@ -68,6 +78,54 @@ def test_few_samples_are_all_learned_from(digits: tuple[Model, Data, Data]) -> N
     assert sorted(map(bytes, images)) == sorted(map(bytes, next(iter(data.first(64).inputs.values()))))
 
 
+def test_samples_that_judge_are_kept_out_of_all_else(digits: tuple[Model, Data, Data]) -> None:
+    """Of pruning, too: on samples that it was refitted on, a network is better than on others."""
+    model, data, test = digits
+    seen = Context(calibration=data, training=test)
+    for options in (Options(), Options(training=Tuning(epochs=2), schedule="gradual", weight_sparsity=0.5)):
+        assert with_judging(replace(seen, options=options), model).judging is None
+    for options in (Options(training=Tuning(epochs=2)), Options(qat_epochs=1, training=Tuning(epochs=0))):
+        both = with_judging(replace(seen, options=options), model)
+        assert both.calibration is data and both.judging is not None and both.training is not None
+        assert len(both.training) + len(both.judging) == len(test) and both.judging.labels is not None
+        alone = with_judging(replace(seen, options=options, training=None), model)
+        assert alone.training is None and alone.judging is not None and alone.calibration is not None
+        assert (len(alone.calibration), len(alone.judging)) == (224, 32)
+        assert with_judging(alone, model) is alone
+
+
+def test_a_pipeline_keeps_them_out(digits: tuple[Model, Data, Data], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data, _ = digits
+    seen: list[Context] = []
+
+    def run(_self: PruneChannels, model: Model, context: Context) -> PassResult:
+        seen.append(context)
+        return PassResult(model, False)
+
+    monkeypatch.setattr(PruneChannels, "run", run)
+    options = Options(training=Tuning(epochs=1))
+    Pipeline.default(last="prune_channels").run(model, Context(options=options, calibration=data))
+    (context,) = seen
+    assert context.calibration is not None and context.judging is not None
+    assert (len(context.calibration), len(context.judging)) == (224, 32)
+
+
+def test_to_be_surer_is_no_harm(digits: tuple[Model, Data, Data]) -> None:
+    """Logits three times as large: the same decisions; and a score has to fall by more than chance explains."""
+    model, data, test = digits
+    sure = model.clone()
+    last = next(node for node in reversed(list(sure.graph)) if node.op_type == "Gemm")
+    for value in last.inputs[1:]:
+        found = weight(value)
+        assert value is not None and found is not None
+        set_weight(value, found * np.float32(3))
+    for judging in (data, test):
+        assert abs(rise(model, sure, model, judging, loss="cross_entropy").value) < 1e-3
+    assert not harmed(Drop(0.01, 0.02), test, top1) and harmed(Drop(0.03, 0.02), test, top1)
+    assert harmed(Drop(0.01, 0.02), test, None) and harmed(Drop(0.01, 0.02), data, top1)
+    assert not harmed(Drop(-0.01, 0.02), test, None)
+
+
 def test_what_became_worse_and_better(digits: tuple[Model, Data, Data]) -> None:
     model, data, test = digits
     bad = worse(model)
@@ -79,15 +137,19 @@ def test_what_became_worse_and_better(digits: tuple[Model, Data, Data]) -> None:
 
 
 def test_its_measures_are_those_of_the_field(digits: tuple[Model, Data, Data]) -> None:
-    """Recomputed from probabilities: the relative entropy without labels, the cross-entropy with them, top-1."""
+    """Recomputed from probabilities: the cross-entropy with labels, each network at its best temperature; top-1."""
     model, _, test = digits
     bad = worse(model)
     whole, found = (next(iter(run_model(each, test.inputs).values())).astype(np.float64) for each in (model, bad))
-    whole, found = (np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (whole, found))
     assert test.labels is not None
     mine = np.arange(len(found)), test.labels
-    entropy = np.log(whole[mine]).mean() - np.log(found[mine]).mean()
-    assert rise(model, bad, model, test, None).value == pytest.approx(entropy, rel=1e-5)
+
+    def entropy(logits: Array) -> float:
+        powers = (np.exp(logits / temperature) for temperature in TEMPERATURES)
+        return min(float(-np.log((each / each.sum(axis=1, keepdims=True))[mine]).mean()) for each in powers)
+
+    risen = entropy(found) - entropy(whole)
+    assert rise(model, bad, model, test, None).value == pytest.approx(risen, rel=1e-5)
     accuracy = (whole.argmax(axis=1) == test.labels).mean() - (found.argmax(axis=1) == test.labels).mean()
     assert rise(model, bad, model, test, top1).value == pytest.approx(accuracy)
 
