@@ -3,16 +3,17 @@
     pip install 'prunus[train,bench]'
     python examples/accuracy_curves.py OUT --models FOLDER [--networks digits resnet8] [--seeds 3]
     python examples/accuracy_curves.py OUT --models FOLDER --tune
-    python examples/accuracy_curves.py OUT --models FOLDER --distil [--transfer PICTURES.zip]
+    python examples/accuracy_curves.py OUT --models FOLDER --distil [--transfer PICTURES.zip MORE.npz]
 
 Channels are chosen and the rest is refitted on at most 512 unlabelled samples:
 
 * `uniform`   magnitude, the same share of every group (the baseline)
 * `obs`       the default: the scores of the criterion `obs`
+* `inner`     the same scores, inside of residual blocks alone (scope `inner`)
 * `searched`  the same scores inside of groups, and a search for the groups' widths (scope `searched`)
 * `tuned`     (with --tune) `obs`, then ten epochs on the same samples as `--epochs 10` of the command line trains them
-* `distilled` (with --distil) `obs`, then trained on the unpruned network's answers to the same samples, and to windows
-  of the natural pictures of --transfer where the network sees colour pictures
+* `distilled` (with --distil) `obs`, or `inner` for ResNet-8, then trained on the unpruned network's answers to the same
+  samples, and to windows of the natural pictures of --transfer where the network's recipe asks for them
 
 Its recipes were compared by how close the pruned network comes to the unpruned one on calibration samples kept out of
 training. Accuracy is scored on other, labelled samples. Channels that were dead before are removed first, not counted.
@@ -29,10 +30,10 @@ import math
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -47,16 +48,19 @@ from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.reconstruct import reconstruct
 from prunus.compiler.pruning.select import Selection, select
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 RATIOS = (1.25, 1.5, 2.0, 3.0)
 WAYS: Mapping[str, tuple[str, str]] = {
     "uniform": ("l2", "layer"),
     "obs": ("obs", "global"),
+    "inner": ("obs", "inner"),
     "searched": ("obs", "searched"),
 }
 TUNED = 10  # epochs
-WINDOWS = 4  # of each picture of --transfer
-PICTURES = {"resnet8": 1.0, "mobilenet_v1": 1 / 255}  # networks that see colour pictures, and what they make of a byte
+PICTURES = {"resnet8": 1.0}  # networks that learn from windows of pictures, and what they make of a byte
 MORE = {"ds_cnn": 300}  # samples that calibrate here, beyond those of data_splits.toml, and are not scored
 TITLES = {
     "digits": "Digits CNN",
@@ -70,11 +74,16 @@ TITLES = {
 class Recipe:
     """How a network is distilled: passes over its samples (and those of --transfer), and how these are varied.
 
-    Where much is learned from, features with a strong weight hold back.
+    Where much is learned from, features with a strong weight hold back. A pass shows every sample `repeat` times, and
+    `windows` of each picture of --transfer: many windows of few pictures, mixed with the samples, stand in for the data
+    that is not there (Asano and Saeed, Extrapolating from a Single Image to a Thousand Classes, 2023).
     """
 
     epochs: int
     augment: tuple[str, ...]
+    way: str = "obs"
+    windows: int = 0
+    repeat: int = 1
     learning_rate: float = 3e-3
     batch_norm: Literal["update", "insert"] = "update"
     feature_weight: float = 0.0
@@ -82,7 +91,16 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(100, ("shift", "mixup")),
-    "resnet8": Recipe(800, ("flip", "shift"), learning_rate=1e-2, batch_norm="insert", feature_weight=1.0),
+    "resnet8": Recipe(
+        30,
+        ("flip", "shift", "mixup"),
+        "inner",
+        24,
+        repeat=8,
+        learning_rate=1e-2,
+        batch_norm="insert",
+        feature_weight=1.0,
+    ),
     "ds_cnn": Recipe(1000, ("shift", "noise"), learning_rate=5e-3),
     "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
 }
@@ -150,8 +168,8 @@ def prune(net: Network, way: str, ratio: float, seed: int) -> tuple[Model, Selec
     return fitted.model, chosen
 
 
-def windows(archive: Path, net: Network, seed: int = 0) -> Data:
-    """Random windows of natural pictures (a .zip of .jpg), scaled to what the network takes.
+def windows(sources: Iterable[Path], net: Network, seed: int = 0) -> Data:
+    """Random windows of natural pictures, scaled to what the network takes.
 
     Szegedy et al., 2015: each is a quarter to all of the picture, up to 4:3 either way, half of them mirrored.
     """
@@ -160,20 +178,30 @@ def windows(archive: Path, net: Network, seed: int = 0) -> Data:
     rng = np.random.default_rng(seed)
     (key,), side = net.calibration.inputs, next(iter(net.calibration.inputs.values())).shape[1]
     found = []
-    with zipfile.ZipFile(archive) as pictures:
-        for name in sorted(each for each in pictures.namelist() if each.endswith(".jpg")):
-            picture = Image.open(pictures.open(name)).convert("RGB")
-            for _ in range(WINDOWS):
-                area, stretch = rng.uniform(0.25, 1), math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)
-                size = [
-                    min(1, math.sqrt(area) * way) * old
-                    for way, old in zip((stretch, 1 / stretch), picture.size, strict=True)
-                ]
-                left, top = (rng.uniform(0, old - new) for old, new in zip(picture.size, size, strict=True))
-                box = (left, top, left + size[0], top + size[1])
-                window = np.asarray(picture.resize((side, side), Image.Resampling.BOX, box), np.float32)
-                found.append(window[:, ::-1] if rng.random() < 0.5 else window)
-    return Data({key: np.stack(found) * np.float32(PICTURES[net.name])}, source=archive.name)
+    for picture in (each for source in sources for each in pictures(source)):
+        for _ in range(RECIPES[net.name].windows):
+            area, stretch = rng.uniform(0.25, 1), math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)
+            size = [
+                min(1, math.sqrt(area) * way) * old
+                for way, old in zip((stretch, 1 / stretch), picture.size, strict=True)
+            ]
+            left, top = (rng.uniform(0, old - new) for old, new in zip(picture.size, size, strict=True))
+            box = (left, top, left + size[0], top + size[1])
+            window = np.asarray(picture.resize((side, side), Image.Resampling.BOX, box), np.float32)
+            found.append(window[:, ::-1] if rng.random() < 0.5 else window)
+    return Data({key: np.stack(found) * np.float32(PICTURES[net.name])}, source="pictures")
+
+
+def pictures(source: Path) -> Iterator[Image]:
+    """Those of a .zip of .jpg files, or of the array `x` [n, height, width, 3] of bytes in an .npz file."""
+    from PIL import Image
+
+    if source.suffix == ".npz":
+        yield from map(Image.fromarray, np.load(source)["x"])
+        return
+    with zipfile.ZipFile(source) as archive:
+        for name in sorted(each for each in archive.namelist() if each.endswith(".jpg")):
+            yield Image.open(archive.open(name)).convert("RGB")
 
 
 def distil(net: Network, pruned: Model, seed: int, epochs: int | None, transfer: Data | None) -> Model:
@@ -192,7 +220,8 @@ def distil(net: Network, pruned: Model, seed: int, epochs: int | None, transfer:
         augment=recipe.augment,
         seed=seed,
     )
-    return fine_tune(pruned, net.calibration, tuning, teacher=net.model, features="blocks", transfer=transfer).model
+    data = Data({name: np.concatenate([x] * recipe.repeat) for name, x in net.calibration.inputs.items()})
+    return fine_tune(pruned, data, tuning, teacher=net.model, features="blocks", transfer=transfer).model
 
 
 def tune(net: Network, ratio: float, seed: int) -> tuple[Model, Selection]:
@@ -217,14 +246,14 @@ def measure(
     epochs: int | None = None,
     transfer: Data | None = None,
 ) -> Iterable[Run]:
-    """The runs of one seed; `tuned` and `distilled` begin with `obs`."""
+    """The runs of one seed; `tuned` begins with `obs`, `distilled` with what its recipe says."""
     unpruned = net.score(net.model)
     for way in ways:
         started = time.process_time()
         if way == "tuned":
             model, chosen = tune(net, ratio, seed)
         else:
-            model, chosen = prune(net, way if way in WAYS else "obs", ratio, seed)
+            model, chosen = prune(net, way if way in WAYS else RECIPES[net.name].way, ratio, seed)
         if way == "distilled":
             model = distil(net, model, seed, epochs, transfer)
         seconds = time.process_time() - started
@@ -277,6 +306,7 @@ def plot(runs: list[Run], path: Path) -> None:
     styles = {
         "uniform": ("#999999", "s"),
         "obs": ("#4477aa", "o"),
+        "inner": ("#aa3377", "p"),
         "searched": ("#cc3311", "D"),
         "tuned": ("#ccbb44", "v"),
         "distilled": ("#228833", "^"),
@@ -311,7 +341,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--distil", action="store_true")
-    parser.add_argument("--transfer", type=Path, help="natural pictures to distil on, too: a .zip of .jpg files")
+    parser.add_argument(
+        "--transfer", nargs="+", type=Path, help="natural pictures to distil on, too: .zip of .jpg, .npz"
+    )
     parser.add_argument("--epochs", type=int, help="of distillation, in place of each network's own number")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -322,7 +354,7 @@ def main(arguments: list[str] | None = None) -> None:
     ways = trained or asked.ways
     for name in asked.networks or (TITLES if asked.models else ["digits"]):
         net = network(name, asked.models)
-        transfer = windows(asked.transfer, net) if asked.transfer and name in PICTURES else None
+        transfer = windows(asked.transfer, net) if asked.transfer and RECIPES[name].windows else None
         dead[name] = round(net.dead, 4)
         for seed in range(asked.seeds):
             for ratio in asked.ratios:

@@ -142,9 +142,9 @@ class Pruning:
     scope: Annotated[
         str,
         Setting(
-            "Of the channels to remove: from the whole network; the same share of each layer; or widths searched for "
-            "by what the refitted network's outputs lose (slower).",
-            ("global", "layer", "searched"),
+            "Of the channels to remove: from the whole network; only inside of blocks (residual networks); the "
+            "same share of each layer; or widths searched for by what the refitted network's outputs lose (slower).",
+            ("global", "inner", "layer", "searched"),
         ),
     ] = "global"
     heads: Annotated[

@@ -8,15 +8,17 @@ import numpy as np
 
 from ..analysis.channels import Channels
 from ..analysis.channels.groups import Mask
+from ..analysis.channels.trace import key
 from ..data import Data
 from ..errors import UsageError
+from ..model.edit import weight
 from ..model.model import Model
 from ..target import Progress, no_progress
 from .criteria import Scores, importance, resolve
 from .structures import ChannelStructure, unit_width
 from .widths import Search, affordable_trials, search_widths
 
-SCOPES = ("global", "layer", "searched")
+SCOPES = ("global", "inner", "layer", "searched")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,8 @@ def select(
     below it and as its structure allows, the least important first. So a layer of which much is dead weight loses much,
     another little. Scope `layer`: every group loses the same share of its units.
 
+    Scope `inner`: as `global`, but what additions join, such as the stream of a residual network, keeps its channels.
+
     `scores` are those of the criterion, where they are known already; minus infinity is removed in any case.
 
     Scope `searched`: the widths of the groups are searched for on the network as a whole, starting from those of scope
@@ -89,6 +93,8 @@ def select(
         scores = importance(model, channels, criterion, seed, data)
     if scope == "layer":
         scores = _ranks(channels, scores)
+    if scope == "inner":
+        scores = np.where(_joined(model, channels) & (scores > -np.inf), np.inf, scores)
     structure = structure or ChannelStructure()
     candidates = np.concatenate([scores[group.units] for group in channels.prunable] or [np.zeros(0)])
     thresholds = np.unique(candidates[np.isfinite(candidates)])
@@ -110,6 +116,16 @@ def select(
             removed = search_widths(model, channels, scores, removed, data, how, progress).removed
     after = channels.macs(removed)
     return Selection(removed, resolve(criterion, data), before, after, after <= budget, trials)
+
+
+def _joined(model: Model, channels: Channels) -> Mask:
+    """The units of values that are the sum of computed ones."""
+    joined = channels.keep_all()
+    for node in model.graph:
+        if node.op_type in ("Add", "Sum") and all(weight(value) is None for value in node.inputs):
+            for units in channels.places.get(key(node), {}).values():
+                joined[units[units >= 0]] = True
+    return joined
 
 
 def _ranks(channels: Channels, scores: Scores) -> Scores:

@@ -145,7 +145,7 @@ def test_pictures_to_transfer_on_come_as_the_network_sees_them(tmp_path: Path) -
 
     sys.path.insert(0, str(EXAMPLES))
     try:
-        from accuracy_curves import PICTURES, WINDOWS, Network, windows
+        from accuracy_curves import PICTURES, RECIPES, Network, windows
     finally:
         sys.path.remove(str(EXAMPLES))
     picture = np.repeat(np.linspace(0, 255, 60, dtype=np.uint8)[:, None, None], 80, axis=1).repeat(3, axis=2)
@@ -154,16 +154,18 @@ def test_pictures_to_transfer_on_come_as_the_network_sees_them(tmp_path: Path) -
         for name in ("a", "b"):
             Image.fromarray(picture).save(tmp_path / f"{name}.jpg", quality=95)
             file.write(tmp_path / f"{name}.jpg", f"{name}.jpg")
+    np.savez(tmp_path / "more.npz", x=picture[None])
     data = Data({"t0001": np.zeros((1, 16, 16, 3), np.float32)})
+    sources = (archive, tmp_path / "more.npz")
     for name, scale in PICTURES.items():
         network = Network(name, None, None, 0.0, data, data)
-        (found,) = windows(archive, network).inputs.values()
-        assert found.shape == (2 * WINDOWS, 16, 16, 3) and found.dtype == np.float32
+        (found,) = windows(sources, network).inputs.values()
+        assert found.shape == (3 * RECIPES[name].windows, 16, 16, 3) and found.dtype == np.float32
         assert 0 <= found.min() < found.max() <= 255 * scale
         heights = np.ptp(found.mean(axis=(2, 3)), axis=1) / (255 * scale)  # a window's share of the picture's height
         assert 0.35 < heights.min() < heights.max() <= 1
         assert np.all(np.diff(found.mean(axis=(2, 3)), axis=1) > 0)  # still upright
-        np.testing.assert_array_equal(found, next(iter(windows(archive, network).inputs.values())))
+        np.testing.assert_array_equal(found, next(iter(windows(sources, network).inputs.values())))
 
 
 def test_accuracy_curves(tmp_path: Path) -> None:

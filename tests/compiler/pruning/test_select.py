@@ -54,6 +54,22 @@ def test_keeps_whole_multiples_of_channels(squeezenet) -> None:
     assert all(count % 8 == 0 for count in stay)
 
 
+def test_what_additions_join_keeps_its_width_in_the_scope_inner(squeezenet) -> None:
+    """The stream of a residual network; where nothing is joined, inner is global."""
+    model = NETS["residual"]()
+    channels = channel_groups(model)
+    add = next(node for node in model.graph if node.op_type == "Sum")
+    stream = np.unique(channels.places[add.outputs[0].name][1])
+    assert stream.min() >= 0
+    chosen, free = (select(model, channels, 0.2, "l2", scope=scope) for scope in ("inner", "global"))
+    assert chosen.met and free.removed[stream].any()
+    assert chosen.removed.any() and not chosen.removed[stream].any()
+    far = select(model, channels, 0.95, "l2", scope="inner")
+    assert not far.met and not far.removed[stream].any()
+    plain = (select(*squeezenet, 0.5, "l2", scope=scope).removed for scope in ("inner", "global"))
+    np.testing.assert_array_equal(*plain)
+
+
 def test_says_when_the_target_is_out_of_reach() -> None:
     model = NETS["residual"]()
     channels = channel_groups(model)
