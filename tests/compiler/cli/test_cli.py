@@ -83,8 +83,8 @@ def test_doctor_names_what_is_missing() -> None:
     assert all(row["found"] for row in rows)
 
 
-def test_a_missing_model_is_named() -> None:
-    result = prunus("compile", "nothing.onnx", "--target", "host-cpu")
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    result = prunus("compile", "nothing.onnx", "--target", "host-cpu", "--out", str(tmp_path / "out"))
     assert result.returncode != 0
     assert "nothing.onnx" in result.stderr
     assert "Traceback" not in result.stderr
