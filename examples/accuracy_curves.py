@@ -326,7 +326,9 @@ def plot(runs: list[Run], path: Path) -> None:
         axis.set_ylim(max(0, unpruned - 45), min(100.5, unpruned + 5))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("top-1 accuracy, %")
-    axes[0][-1].legend(loc="lower left", fontsize=8)
+    drawn = {way: line for axis in axes[0] for line, way in zip(*axis.get_legend_handles_labels(), strict=True)}
+    ways = [way for way in styles if way in drawn]
+    axes[0][-1].legend([drawn[way] for way in ways], ways, loc="lower left", fontsize=8)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
