@@ -60,13 +60,19 @@ def prove(
 
 def compared_values(model: Model) -> tuple[str, ...]:
     """The graph outputs, and the inputs of those that a Softmax computes: it would hide differences."""
-    names = [value.name or "" for value in model.graph.outputs]
+    return tuple(dict.fromkeys([*(value.name or "" for value in model.graph.outputs), *raw_outputs(model)]))
+
+
+def raw_outputs(model: Model) -> tuple[str, ...]:
+    """The graph outputs, but the input of a Softmax for what it computes."""
+    names = []
     for value in model.graph.outputs:
         node = value.producer()
         while node is not None and node.op_type in _MOVES and node.inputs[0] is not None:
             node = node.inputs[0].producer()
-        if node is not None and node.op_type in ("Softmax", "LogSoftmax") and node.inputs[0] is not None:
-            names.append(node.inputs[0].name or "")
+        softmax = node is not None and node.op_type in ("Softmax", "LogSoftmax")
+        before = node.inputs[0] if node is not None and softmax else None
+        names.append((value if before is None else before).name or "")
     return tuple(dict.fromkeys(names))
 
 

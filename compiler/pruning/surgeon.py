@@ -8,6 +8,11 @@ means over some samples. Removing the rows r of W that belong to one channel and
 and leaves W - (H^-1)_:r (H^-1)_rr^-1 W_r and H^-1 - (H^-1)_:r (H^-1)_rr^-1 (H^-1)_r:. So each group is emptied
 greedily, cheapest channels first. A channel's score is its cost, relative to the variance of Y and summed over the
 layers that read it, for each share of the MACs that it saves.
+
+Two things make costs of different layers comparable. Of N rows, a fit on k columns leaves N - k free: what it promises
+is too good by (1 - k/N)^2, once for the variance that it finds unexplained and once for its own error on other samples
+(a classifier that reads 1280 channels would seem to need few of them, seen on 128 samples). And an error counts by how
+much of it reaches the outputs (reach.py).
 """
 
 from __future__ import annotations
@@ -26,7 +31,8 @@ from ..data import Data
 from ..model.edit import weight
 from ..model.model import Model
 from .layers import Layer, consumer_layers
-from .least_squares import RIDGE
+from .least_squares import RIDGE, NormalEquations
+from .reach import reach
 from .sampling import normal_equations, pieces_of
 from .scoring.base import needed
 from .scoring.sensitivity import measured_effects
@@ -35,6 +41,7 @@ from .stages import StagedRun
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 SAMPLES = 256
+LEAST_FREEDOM = 0.1  # share of the samples; a fit on more columns than samples leaves none
 _STEPS = 32  # a step removes this part of the units left in a group, so that large groups stay affordable
 
 
@@ -79,7 +86,9 @@ class _Problem:
 
     inverse: Floats
     weights: Floats
-    variance: float
+    variance: float  # for each unit of the error that reaches the outputs
+    samples: int  # rows that H was summed over
+    ridge: float  # in H
     rows_per_input: int
     group: int
 
@@ -88,24 +97,28 @@ def _problems(model: Model, channels: Channels, data: Data, seed: int) -> dict[s
     """The problems of every layer that reads prunable channels, by the name of its weight."""
     run = StagedRun(model, pieces_of([model], data, SAMPLES, seed))
     found: dict[str, list[_Problem]] = {}
-    for number, layer in enumerate(consumer_layers(model, channels)):
+    layers = consumer_layers(model, channels)
+    reaches = reach(model, layers, channels.macs(), data, seed)
+    for number, layer in enumerate(layers):
         run.run_until(layer.position + 1, keep=[layer.inputs, layer.result])
         inputs, outputs = ([values[name] for values in run.values] for name in (layer.inputs, layer.result))
         equations = normal_equations(layer, inputs, outputs, np.random.default_rng([seed, number]))
+        name = layer.weight.name or ""
         if equations.variance > 0:
-            found[layer.weight.name or ""] = _of_layer(layer, equations.centred()[0], equations.variance)
+            found[name] = _of_layer(layer, equations, reaches[name])
     return found
 
 
-def _of_layer(layer: Layer, grams: Floats, variance: float) -> list[_Problem]:
+def _of_layer(layer: Layer, equations: NormalEquations, reaching: float) -> list[_Problem]:
     data = weight(layer.weight)
     assert data is not None  # an initializer
+    grams, variance = equations.centred()[0], equations.variance / reaching
     k = grams.shape[1]
     ridge = np.maximum(RIDGE * np.trace(grams, axis1=1, axis2=2) / k, np.finfo(np.float32).tiny)
     inverses = [_inverse(gram + number * np.eye(k)) for gram, number in zip(grams, ridge, strict=True)]
     rows_per_input = int(np.prod(layer.kernel, dtype=np.int64))
     return [
-        _Problem(inverse, matrix, variance, rows_per_input, number)
+        _Problem(inverse, matrix, variance, equations.rows, float(ridge[number]), rows_per_input, number)
         for number, (inverse, matrix) in enumerate(zip(inverses, layer.matrix(data), strict=True))
     ]
 
@@ -129,7 +142,7 @@ class _Reader:
 
     inverse: Floats
     weights: Floats
-    variance: float
+    problem: _Problem
     rows: Array  # [units, rows of each]
 
     @classmethod
@@ -144,7 +157,7 @@ class _Reader:
             return None
         inputs = positions.reshape(group.size, -1, 1)
         rows = inputs * problem.rows_per_input + np.arange(problem.rows_per_input)
-        return cls(problem.inverse, problem.weights, problem.variance, rows.reshape(group.size, -1))
+        return cls(problem.inverse, problem.weights, problem, rows.reshape(group.size, -1))
 
     def costs(self, left: Array) -> Floats:
         """The relative cost of removing each of the units `left`."""
@@ -152,7 +165,14 @@ class _Reader:
         blocks = self.inverse[rows[:, :, None], rows[:, None, :]]
         weights = self.weights[rows]
         squares = weights @ weights.transpose(0, 2, 1)
-        return np.asarray((np.linalg.inv(blocks) * squares).sum(axis=(1, 2)) / self.variance)
+        costs = (np.linalg.inv(blocks) * squares).sum(axis=(1, 2)) / self.problem.variance
+        return np.asarray(costs / self._freedom**2)
+
+    @property
+    def _freedom(self) -> float:
+        """The share of the samples that the fit leaves free; columns that the ridge holds back count in part."""
+        columns = len(self.inverse) - self.problem.ridge * float(np.trace(self.inverse))
+        return max(1 - columns / self.problem.samples, LEAST_FREEDOM)
 
     def remove(self, gone: Array) -> None:
         """Refits all other rows to the loss of these units."""

@@ -85,3 +85,31 @@ def raising_all_classes(seed: int = 11) -> tuple[Model, Callable[..., Data]]:
         return Data(inputs, run_model(model, inputs)["y"].argmax(axis=1))
 
     return model, draw
+
+
+def branches(factor: float) -> Model:
+    """Two equal branches of 12 channels that are added; what the first one gives is scaled by a factor before."""
+    first, second = np.split(0.3 * normal(24, 3, 3, 3, seed=2), 2)
+    return net(
+        """a = Conv(x, wa)  ar = Relu(a)  ah = Conv(ar, va)  b = Conv(x, wb)  br = Relu(b)  bh = Conv(br, vb)
+           small = Mul(ah, factor)  h = Add(small, bh)  p = GlobalAveragePool(h)  f = Flatten(p)
+           y = Gemm<transB = 1>(f, wy, by)""",
+        {
+            "wa": first,
+            "wb": second,
+            "va": (6, 12, 1, 1),
+            "vb": (6, 12, 1, 1),
+            "factor": np.array(factor, np.float32),
+            "wy": (5, 6),
+            "by": (5,),
+        },
+    )
+
+
+def pooled_classifier(channels: int) -> Model:
+    """The mean of every channel decides: the last layer sees one row of inputs for each sample."""
+    return net(
+        """a = Conv(x, w1)  r = Relu(a)  h = Conv(r, w2)  s = Relu(h)  p = GlobalAveragePool(s)  f = Flatten(p)
+           y = Gemm<transB = 1>(f, wy, by)""",
+        {"w1": (24, 3, 3, 3), "w2": (channels, 24, 3, 3), "wy": (5, channels), "by": (5,)},
+    )

@@ -15,10 +15,8 @@ from prunus.compiler.errors import UsageError
 from prunus.compiler.model.load import load_proto
 from prunus.compiler.model.model import Model
 from prunus.compiler.pruning.criteria import CRITERIA, importance, resolve
-from prunus.compiler.pruning.least_squares import RIDGE
 from prunus.compiler.pruning.select import select
 from prunus.compiler.pruning.structures import ChannelStructure, unit_width
-from prunus.compiler.pruning.surgeon import _Reader
 
 
 @pytest.fixture(scope="module")
@@ -144,51 +142,6 @@ def dead_channels(dead: np.ndarray) -> Model:
            p = GlobalAveragePool(h)  f = Flatten(p)  y = Gemm<transB = 1>(f, wy, by)""",
         {"w1": (8, 3, 1, 1), "w2": w2, "w3": (7, 6, 1, 1), "wy": (5, 7), "by": (5,)},
     )
-
-
-def test_the_surgeon_finds_copies_that_magnitude_does_not() -> None:
-    """Of two proportional channels one is free to go, however large it is."""
-    model = copies()
-    channels = channel_groups(model)
-    units = channels.units["w1", 0]
-    surgeon, magnitude = (importance(model, channels, name, data=samples(model))[units] for name in ("obs", "l2"))
-    assert set((np.argsort(surgeon)[:4] % 4).tolist()) == {0, 1, 2, 3}  # one of each pair
-    assert set((np.argsort(magnitude)[:4] % 4).tolist()) != {0, 1, 2, 3}
-
-
-def copies() -> Model:
-    """Eight channels of which the last four are three times the first four, in a different order of size."""
-    rng = np.random.default_rng(4)
-    first = rng.standard_normal((4, 3, 3, 3)).astype(np.float32) * np.array([1, 5, 20, 2], np.float32).reshape(
-        4, 1, 1, 1
-    )
-    return net(
-        """a = Conv(x, w1)  c = Relu(a)  h = Conv(c, w2, b2)  r = Relu(h)
-           p = GlobalAveragePool(r)  f = Flatten(p)  y = Gemm<transB = 1>(f, wy, by)""",
-        {"w1": np.concatenate([first, 3 * first]), "w2": (6, 8, 3, 3), "b2": (6,), "wy": (5, 6), "by": (5,)},
-    )
-
-
-def test_the_surgeon_prices_a_channel_like_a_refit_without_it() -> None:
-    """The first cost of every channel equals the residual of the least-squares problem without its inputs."""
-    rng = np.random.default_rng(6)
-    a = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 12))
-    w = rng.standard_normal((12, 5))
-    gram = a.T @ a
-    gram += RIDGE * np.trace(gram) / 12 * np.eye(12)
-    rows = np.arange(12).reshape(4, 3)  # four channels of three rows each
-    reader = _Reader(np.linalg.inv(gram), w.copy(), 1.0, rows)
-    costs = reader.costs(np.arange(4))
-    for channel in range(4):
-        stay = np.setdiff1d(np.arange(12), rows[channel])
-        refit = np.linalg.solve(gram[np.ix_(stay, stay)], gram[stay] @ w)
-        change = w.copy()
-        change[stay] -= refit
-        assert costs[channel] == pytest.approx(np.trace(change.T @ gram @ change), rel=1e-9)
-    reader.remove(np.array([2]))
-    stay = np.setdiff1d(np.arange(12), rows[2])
-    np.testing.assert_allclose(reader.weights, np.linalg.solve(gram[np.ix_(stay, stay)], gram[stay] @ w), rtol=1e-8)
-    np.testing.assert_allclose(reader.inverse, np.linalg.inv(gram[np.ix_(stay, stay)]), rtol=1e-8)
 
 
 @given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 400), st.sampled_from([1, 2, 3, 4]))

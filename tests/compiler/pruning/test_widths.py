@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pruning_nets import net
+from planted import branches, samples
 
 from prunus.compiler.analysis.channels import Channels, channel_groups
 from prunus.compiler.data import Data
 from prunus.compiler.errors import UsageError
 from prunus.compiler.model.model import Model
+from prunus.compiler.pruning import surgeon
 from prunus.compiler.pruning.criteria import importance
 from prunus.compiler.pruning.select import select
 from prunus.compiler.pruning.structures import ChannelStructure
@@ -18,45 +19,23 @@ from prunus.compiler.pruning.widths import LEAST_SAMPLES, Search, affordable_tri
 FRACTION = 0.5
 
 
-def two_branches() -> Model:
-    """Two equal branches of 12 channels; what the first one gives is scaled down to nothing on its way out."""
-    rng = np.random.default_rng(2)
-    first, second = (rng.standard_normal((12, 3, 3, 3)).astype(np.float32) * 0.3 for _ in range(2))
-    return net(
-        """a = Conv(x, wa)  ar = Relu(a)  ah = Conv(ar, va)  b = Conv(x, wb)  br = Relu(b)  bh = Conv(br, vb)
-           small = Mul(ah, factor)  h = Add(small, bh)  p = GlobalAveragePool(h)  f = Flatten(p)
-           y = Gemm<transB = 1>(f, wy, by)""",
-        {
-            "wa": first,
-            "wb": second,
-            "va": (6, 12, 1, 1),
-            "vb": (6, 12, 1, 1),
-            "factor": np.array(1e-3, np.float32),
-            "wy": (5, 6),
-            "by": (5,),
-        },
-    )
-
-
-def samples(count: int) -> Data:
-    return Data({"x": np.random.default_rng(5).standard_normal((count, 3, 8, 8)).astype(np.float32)})
-
-
 def left(channels: Channels, removed: np.ndarray, weight: str) -> int:
     return int((~removed[channels.units[weight, 0]]).sum())
 
 
 @pytest.fixture(scope="module")
 def case() -> tuple[Model, Channels, Data, np.ndarray, np.ndarray]:
-    model, data = two_branches(), samples(96)
+    model, data = branches(1e-3), samples(96)
     channels = channel_groups(model)
-    scores = importance(model, channels, "obs", 0, data)
-    first = select(model, channels, FRACTION, "obs", data=data).removed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surgeon, "reach", lambda model, layers, *_: {layer.weight.name: 1.0 for layer in layers})
+        scores = importance(model, channels, "obs", 0, data)
+    first = select(model, channels, FRACTION, "obs", data=data, scores=scores).removed
     return model, channels, data, scores, first
 
 
 def test_takes_from_where_the_output_does_not_depend_on_it(case) -> None:
-    """The scores of each layer alone know nothing of the factor behind it."""
+    """The scores of each layer alone know nothing of the factor behind the first branch."""
     model, channels, data, scores, first = case
     assert left(channels, first, "wb") <= 9
     found = search_widths(model, channels, scores, first, data, Search(FRACTION, 30))
@@ -80,8 +59,8 @@ def test_keeps_to_multiples_of_channels(case) -> None:
 
 
 def test_is_a_scope_of_the_selection(case) -> None:
-    model, channels, data, _, first = case
-    searched = select(model, channels, FRACTION, "obs", data=data, scope="searched")
+    model, channels, data, scores, first = case
+    searched = select(model, channels, FRACTION, "obs", data=data, scope="searched", scores=scores)
     assert searched.trials > 0 and searched.met
     assert left(channels, searched.removed, "wb") > left(channels, first, "wb")
     assert select(model, channels, FRACTION, "obs", data=data).trials == 0

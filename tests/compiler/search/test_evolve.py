@@ -12,7 +12,7 @@ from prunus.compiler.search.evolve import SHARES, Searched, search
 from prunus.compiler.search.space import Genes, Space
 
 pytest.importorskip("optuna")
-TRIALS = 36
+TRIALS = 60
 
 
 @pytest.fixture(scope="module")
