@@ -178,7 +178,7 @@ def _one_stage(settings: Settings, out: Path, options: Options, last: str | None
     if json:
         show.print_json(summary)
         return
-    from ..report.html import si
+    from ..report.text import si
 
     weights = f"{si(before.weight_bytes, 'B')} → {si(after.weight_bytes, 'B')}"
     show.output.print(f"MACs {si(before.macs)} → {si(after.macs)}, weights {weights}")

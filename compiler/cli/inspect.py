@@ -195,7 +195,7 @@ def _print_estimates(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         show.print_json(rows)
         return
-    from ..report.html import si, title
+    from ..report.text import si, title
 
     show.print_rows(
         [

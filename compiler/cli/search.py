@@ -52,7 +52,7 @@ def search(
 def _print(result: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    from ..report.html import cost, percent, title
+    from ..report.text import cost, percent, title
 
     key = result["objective"]
     table = Table(title=f"{show.printable(result['model'])} for {result['device']}", title_justify="left")

@@ -76,7 +76,7 @@ def progress_bar(enabled: bool = True) -> Iterator[Progress]:
 
 def estimate_rows(estimates: Sequence[EstimateInfo]) -> Iterator[tuple[str, str, str, str]]:
     """(cost, value, range, basis) of every estimate, for tables."""
-    from ..report.html import si, title
+    from ..report.text import si, title
 
     for each in estimates:
         spread = "" if each.low == each.high else f"{si(each.low, each.unit)} … {si(each.high, each.unit)}"
@@ -99,7 +99,7 @@ def print_report(report: ReportData, folder: str) -> None:
     """The summary of one compilation as a table."""
     from rich.table import Table
 
-    from ..report.html import percent, si
+    from ..report.text import percent, si
 
     table = Table(title=f"{printable(report.model.name)} for {report.device.name}", title_justify="left")
     for column, justify in (("", "left"), ("before", "right"), ("after", "right"), ("basis", "left")):

@@ -61,7 +61,7 @@ def inspect(settings: Settings, json: opt.Json = False) -> None:
 
 
 def _print_redundancy(layers: list[RedundancyInfo]) -> None:
-    from ..report.html import percent
+    from ..report.text import percent
 
     show.print_rows(
         [
@@ -79,7 +79,7 @@ def _print_redundancy(layers: list[RedundancyInfo]) -> None:
 
 
 def _print_outlook(outlook: PruningOutlook) -> None:
-    from ..report.html import OUTLOOK_COSTS, cost, percent, si, title
+    from ..report.text import OUTLOOK_COSTS, cost, percent, si, title
 
     keys = [key for key in OUTLOOK_COSTS if key in outlook.cost]
     whole = {"criterion": "(whole)", "MACs": si(outlook.macs), "channels gone": f"0 of {outlook.channels}"}

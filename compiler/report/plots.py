@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 
 from markupsafe import Markup
 
+from .text import si
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 200, 64, 26, 24
 
 
@@ -31,15 +33,8 @@ def _axis(limit: float) -> list[float]:
     return [step * index for index in range(1, int(limit / step) + 1)]
 
 
-def _short(value: float) -> str:
-    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:g}{suffix}"
-    return f"{value:.3g}"
-
-
 def bar_chart(heading: str, bars: Sequence[Bar], unit: str) -> Markup:
-    """Vertical bars with a light grid. heading and labels are escaped."""
+    """Vertical bars in `unit`, with a light grid. heading and labels are escaped."""
     top = max(bar.value for bar in bars) or 1.0
     plot_width, plot_height = WIDTH - LEFT - 8, HEIGHT - TOP - BOTTOM
     slot = plot_width / len(bars)
@@ -50,7 +45,7 @@ def bar_chart(heading: str, bars: Sequence[Bar], unit: str) -> Markup:
     for line in _axis(top):
         y = TOP + plot_height * (1 - line / top)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="tick end">{_short(line)}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="tick end">{si(line, unit)}</text>')
     every = max(1, round(len(bars) / 30))
     for index, bar in enumerate(bars):
         height = plot_height * bar.value / top
@@ -62,8 +57,7 @@ def bar_chart(heading: str, bars: Sequence[Bar], unit: str) -> Markup:
         if index % every == 0:
             middle = LEFT + slot * (index + 0.5)
             parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 10}" class="tick middle">{escape(bar.label)}</text>')
-    parts.append(f'<text x="{WIDTH - 8}" y="14" class="tick end">{escape(unit)}</text></svg>')
-    return Markup("".join(parts))
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def range_chart(rows: Sequence[tuple[str, float, float, float, str]]) -> Markup:

@@ -18,8 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from ...compiler.model.workload import Workload
 from ...compiler.output import as_json, write_text
 from ...compiler.quantity import Estimate, Quantity
-from ...compiler.report.html import si, title
 from ...compiler.report.plots import Bar, bar_chart
+from ...compiler.report.text import si, title
 from .architecture import Architecture, Systolic
 from .architecture_file import coefficients
 from .compare import gain

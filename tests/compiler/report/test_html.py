@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from prunus.compiler.report import schema
-from prunus.compiler.report.html import percent, render, si
+from prunus.compiler.report.html import render
 from prunus.compiler.report.plots import Bar, bar_chart, range_chart
+from prunus.compiler.report.text import percent, si
 
 HOSTILE = '"><script>alert(1)</script>\n`[exec]` \u202e ${x} {{7*7}}'
 
@@ -185,6 +186,11 @@ def test_si(value: float, unit: str, text: str) -> None:
 
 def test_percent() -> None:
     assert percent(0.98765) == "98.77 %"
+
+
+def test_small_costs_are_written_with_their_prefix() -> None:
+    chart = str(bar_chart("Latency", [Bar("1", 7.84e-7, "x")], "s"))
+    assert ">392 ns<" in chart and ">784 ns<" in chart and "e-07" not in chart
 
 
 def test_charts_escape_and_draw_every_bar() -> None:
