@@ -106,7 +106,7 @@ def undone_note(found: Drop, judging: Data) -> Note:
     """That training is undone."""
     return Note(
         "training-undone",
-        f"The training is undone: on {len(judging)} samples that it did not see, the network became worse, by "
-        f"{found.value:.3g} ± {found.error:.2g}.",
+        f"The training is undone: on {len(judging)} samples that it did not see, the network did not become "
+        f"better (worse by {found.value:.3g} ± {found.error:.2g}).",
         hint="Give more samples (--training-data, --transfer), vary them (--augment), or lower --learning-rate.",
     )
