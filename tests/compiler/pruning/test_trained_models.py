@@ -13,17 +13,21 @@ Refitting alone (`l2`, ResNet-8 at 1.5x): 23.0 becomes 72.0.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from real_tasks import Task, load_task
 
 from prunus.compiler.analysis.channels import channel_groups
+from prunus.compiler.data import Data
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context
 from prunus.compiler.pipeline import Pipeline
+from prunus.compiler.pruning import surgeon
 from prunus.compiler.pruning.cut import cut
 from prunus.compiler.pruning.reconstruct import reconstruct
 from prunus.compiler.pruning.select import select
@@ -61,3 +65,37 @@ def test_accuracy_after_pruning_without_training(
     assert score(task, pruned) <= cut_only
     result = reconstruct(model, pruned, channels, chosen.removed, calibration)
     assert score(task, result.model) >= refitted
+
+
+@pytest.mark.slow
+def test_few_pictures_do_not_ruin_a_wide_classifier(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MobileNetV2 (88 % of 100 pictures of ImageNet) without a sixth of its MACs, pruned with 150 other pictures.
+
+    Measured: 79 %, and 17 % without what makes prices of layers comparable: its classifier reads 1280 channels, of
+    which 128 samples seem to need few.
+    """
+    pictures, labels = imagenet(models / "data_imagenet_250.zip")
+    model = load(models / "imagenet_mobilenetv2_1.0_224_dequant_fp32.onnx")
+    (name,) = (value.name for value in model.graph.inputs)
+    order = np.random.default_rng(0).permutation(len(pictures))
+    calibration, scored = Data({name or "": pictures[order[:150]]}), order[150:]
+    channels = channel_groups(model)
+
+    def accuracy() -> float:
+        removed = select(model, channels, 1 / 6, "obs", data=calibration).removed
+        small = reconstruct(model, cut(model, channels, removed), channels, removed, calibration).model
+        outputs = next(iter(run_model(small, {name or "": pictures[scored]}).values()))
+        return float((outputs.argmax(axis=1) == labels[scored]).mean())
+
+    assert accuracy() >= 0.7
+    monkeypatch.setattr(surgeon, "LEAST_FREEDOM", 1.0)
+    assert accuracy() < 0.5
+
+
+def imagenet(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 [n, 224, 224, 3], and classes of which 0 is the background."""
+    image = pytest.importorskip("PIL.Image")
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        pictures = [np.asarray(image.open(archive.open(name)).convert("RGB")) for name in names]
+    return np.stack(pictures), np.array([int(Path(name).name[:4]) + 1 for name in names])
