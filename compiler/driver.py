@@ -26,17 +26,18 @@ from .output import refuse_foreign, staged, write_text
 from .passes.base import Context, Options
 from .passes.fit_budget import chosen_settings
 from .pipeline import Pipeline, part
+from .quantity import Estimate
 from .quantization.asked import asked_formats
 from .quantization.outlook import quantized_workload
 from .registry import resolve
 from .report.build import Outcome, build_report, write_report
 from .report.schema import ReportData
-from .samples import Source, choose_samples
+from .samples import Samples, Source, choose_samples
 from .search.budget import Budget, absolute
 from .search.decisions import tuned
 from .target import Device, Finding, Measures, Networks, Progress, Target, no_progress
 from .training import require_torch
-from .verify import observe, verify_artifact
+from .verify import Original, observe, verify_artifact
 
 LOWERING_EFFORT = 30  # and verifying, in units of `Pipeline.effort`
 
@@ -79,14 +80,80 @@ class Compiled:
     report: ReportData
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A request with everything that it names read, before anything is changed."""
+
+    target: Target
+    device: Device
+    model: Model
+    samples: Samples
+    original: Original
+    unpruned: Estimate
+    context: Context
+
+
 def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     """Compiles a model for a device: load, compress, lower, verify, report.
 
     The output folder appears complete or not at all. A missed bound does not raise: see `Compiled.report.verdict`.
     Raises PrunusError (see `errors`) for anything that stops the compilation.
     """
-    options = request.options
     refuse_foreign(request.out)
+    task = _read(request)
+    target, pipeline = task.target, Pipeline.default(skip=request.skip)
+    compressed_at = 1 - LOWERING_EFFORT / (LOWERING_EFFORT + pipeline.effort(task.context.options))  # of the progress
+    lowered_at = (1 + compressed_at) / 2
+    context = replace(task.context, progress=part(progress, 0.0, compressed_at))
+    found = compress(pipeline, task.original, context, request.dump_dir)
+    compressed, graph = found.result, found.graph
+    device = tuned(task.device, chosen_settings(compressed.records))
+    findings = target.check(graph, device)
+    refuse_unsupported(task.model, graph, findings)
+    with staged(request.out) as folder:
+        save(compressed.model, folder / "model.onnx")
+        packed = pack_file(folder / "model.onnx") if request.options.pack else None
+        (folder / "artifact").mkdir()
+        networks = Networks(compressed.float_model, compressed.model)
+        lowering = part(progress, compressed_at, lowered_at)
+        artifact = lower(target, networks, graph, device, folder / "artifact", lowering)
+        progress("Verifying the artefact", lowered_at)
+        verified = task.samples.scoring.first(request.verify_samples)
+        exactness = verify_artifact(target, artifact, graph, verified)
+        if request.measure_latency and isinstance(target, Measures):
+            artifact = replace(artifact, costs={**artifact.costs, **target.measure(artifact, graph, verified.inputs)})
+        outcome = Outcome(
+            request_name=request.model.name,
+            digest=hashlib.sha256(request.model.read_bytes()).hexdigest(),
+            original=task.model,
+            compressed=compressed,
+            graph=graph,
+            target=target,
+            device=device,
+            formats=context.formats,
+            works=(workload(task.model), workload(compressed.model)),
+            unpruned=task.unpruned,
+            findings=(*findings, *artifact.findings),
+            artifact=artifact,
+            measured=found.measured,
+            notes=found.notes,
+            exactness=exactness,
+            packed=packed,
+            options=context.options,
+            budget=context.options.budget,
+            configuration=plain(request.configuration, request.out),
+        )
+        if request.configuration:
+            write_text(folder / CONFIGURATION, toml(request.configuration, request.out))
+        report = build_report(outcome)
+        write_report(folder, report, artifact)
+    progress("done", 1.0)
+    return Compiled(request.out, report)
+
+
+def _read(request: Request) -> _Task:
+    """Reads the model and its samples, runs it once, and prices it on the device."""
+    options = request.options
     target, device = resolve(request.target) if isinstance(request.target, str) else request.target
     device = with_float_type(device, options.float_type)
     if options.training.epochs or options.qat_epochs:
@@ -101,66 +168,17 @@ def compile(request: Request, progress: Progress = no_progress) -> Compiled:
     formats = target.formats(device)
     asked = asked_formats(formats, options) if options.quantize else formats
     unpruned = target.cost([quantized_workload(model, asked)], device)[0]
-    budget = absolute(request.budget, unpruned, device.name)
-    options = replace(options, budget=budget)
-    pipeline = Pipeline.default(skip=request.skip)
-    compressed_at = 1 - LOWERING_EFFORT / (LOWERING_EFFORT + pipeline.effort(options))  # of the progress
-    lowered_at = (1 + compressed_at) / 2
     context = Context(
         formats=formats,
-        options=options,
+        options=replace(options, budget=absolute(request.budget, unpruned, device.name)),
         calibration=samples.calibration,
         training=samples.training,
         transfer=samples.transfer,
         metric=metric,
         target=target,
         device=device,
-        progress=part(progress, 0.0, compressed_at),
     )
-    found = compress(pipeline, original, context, request.dump_dir)
-    compressed, graph = found.result, found.graph
-    device = tuned(device, chosen_settings(compressed.records))
-    findings = target.check(graph, device)
-    refuse_unsupported(model, graph, findings)
-    with staged(request.out) as folder:
-        save(compressed.model, folder / "model.onnx")
-        packed = pack_file(folder / "model.onnx") if options.pack else None
-        (folder / "artifact").mkdir()
-        networks = Networks(compressed.float_model, compressed.model)
-        lowering = part(progress, compressed_at, lowered_at)
-        artifact = lower(target, networks, graph, device, folder / "artifact", lowering)
-        progress("Verifying the artefact", lowered_at)
-        verified = samples.scoring.first(request.verify_samples)
-        exactness = verify_artifact(target, artifact, graph, verified)
-        if request.measure_latency and isinstance(target, Measures):
-            artifact = replace(artifact, costs={**artifact.costs, **target.measure(artifact, graph, verified.inputs)})
-        outcome = Outcome(
-            request_name=request.model.name,
-            digest=hashlib.sha256(request.model.read_bytes()).hexdigest(),
-            original=model,
-            compressed=compressed,
-            graph=graph,
-            target=target,
-            device=device,
-            formats=context.formats,
-            works=(workload(model), workload(compressed.model)),
-            unpruned=unpruned,
-            findings=(*findings, *artifact.findings),
-            artifact=artifact,
-            measured=found.measured,
-            notes=found.notes,
-            exactness=exactness,
-            packed=packed,
-            options=options,
-            budget=budget,
-            configuration=plain(request.configuration, request.out),
-        )
-        if request.configuration:
-            write_text(folder / CONFIGURATION, toml(request.configuration, request.out))
-        report = build_report(outcome)
-        write_report(folder, report, artifact)
-    progress("done", 1.0)
-    return Compiled(request.out, report)
+    return _Task(target, device, model, samples, original, unpruned, context)
 
 
 def refuse_unsupported(model: Model, graph: Graph, findings: Sequence[Finding]) -> None:
