@@ -8,8 +8,6 @@ import pytest
 
 from prunus.compiler.report import schema
 from prunus.compiler.report.html import render
-from prunus.compiler.report.plots import Bar, bar_chart, range_chart
-from prunus.compiler.report.text import percent, si
 
 HOSTILE = '"><script>alert(1)</script>\n`[exec]` \u202e ${x} {{7*7}}'
 
@@ -168,40 +166,6 @@ def test_a_missed_bound_and_an_unexecuted_artefact_are_said() -> None:
     assert "A bound is missed: lut" in text
     assert "lut is 9, allowed are 5" in text
     assert "not executed" in text
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0, "s", "0 s"),
-        (0.00123, "s", "1.23 ms"),
-        (2.5e9, "", "2.5 G"),
-        (53200, "LUT", "53,200 LUT"),
-        (1e-15, "J", "0.001 pJ"),
-    ],
-)
-def test_si(value: float, unit: str, text: str) -> None:
-    assert si(value, unit) == text
-
-
-def test_percent() -> None:
-    assert percent(0.98765) == "98.77 %"
-
-
-def test_small_costs_are_written_with_their_prefix() -> None:
-    chart = str(bar_chart("Latency", [Bar("1", 7.84e-7, "x")], "s"))
-    assert ">392 ns<" in chart and ">784 ns<" in chart and "e-07" not in chart
-
-
-def test_charts_escape_and_draw_every_bar() -> None:
-    chart = str(bar_chart("<b>", [Bar("<i>", 5, "<u>"), Bar("2", 10, "x")], "MAC"))
-    assert chart.count("<rect") == 2
-    assert "<b>" not in chart
-    assert "<i>" not in chart
-    assert "<u>" not in chart
-    ranges = str(range_chart([("Latency", 0.5, 1.0, 3.0, "s")]))
-    assert "<circle" in ranges
-    assert range_chart([]) == ""
 
 
 def test_schema_refuses_unknown_fields_and_round_trips() -> None:
