@@ -283,3 +283,44 @@ def test_the_plan_tells_what_it_does():
     assert conv["output"]["layout"] == "image" and conv["output"]["pitch"] == 7
     assert plan["arena_bytes"] == network.workspace_bytes > 0
     assert len(network.profile([np.zeros((1, 4, 6, 6), np.uint8)])) == len(kinds)
+
+
+# -- channels that are the last dimension -----------------------------------------------------------------------------
+
+
+def channels_last(element: str, shape: tuple[int, ...], pad: int) -> tuple[Network, Array]:
+    """An identity behind a transpose to channels first (a depthwise window of ones at `pad`), and back again."""
+    network, channels = Network(), shape[-1]
+    first = network.transpose(network.input(element, shape), (0, len(shape) - 1, *range(1, len(shape) - 1)))
+    weight = np.ones((channels, 1, *[1] * (len(shape) - 2)), np.int8)
+    output = Output(element, 0, -128 if element == "s8" else 0, 127 if element == "s8" else 255)
+    kept = network.conv2d(
+        first,
+        weight,
+        np.zeros(channels, np.int32),
+        Requant.pow2(np.zeros(1, np.int32)),
+        output,
+        group=channels,
+        pads=(pad,) * 4,
+    )
+    network.output(kept)
+    network.output(network.transpose(kept, (0, *range(2, len(shape)), 1)))
+    x = np.random.default_rng(channels).integers(0, 256, shape).astype(np.uint8)
+    return network, x.view(np.int8) if element == "s8" else x
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("element", ["u8", "s8"])
+@pytest.mark.parametrize("channels", [2, 3, 4, 7, 16, 23])
+def test_channels_may_come_last(channels, element, isa, pool):
+    for batch, height, width, pad in ((1, 5, 7, 0), (2, 9, 33, 1), (3, 1, 4, 2)):
+        network, x = channels_last(element, (batch, height, width, channels), pad)
+        network.plan(isa=isa)
+        steps = network.describe()["steps"]
+        assert [step["kernel"] for step in steps if step["kind"] == "transpose"] == [None, None]  # not portable
+        expected = np.zeros((batch, channels, height + 2 * pad, width + 2 * pad), x.dtype)
+        expected[:, :, pad : pad + height, pad : pad + width] = x.transpose(0, 3, 1, 2)
+        for runner in (None, pool):
+            first, last = network.run([x], pool=runner)
+            np.testing.assert_array_equal(first, expected)
+            np.testing.assert_array_equal(last, expected.transpose(0, 2, 3, 1))

@@ -159,17 +159,37 @@ void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t p
   generic::vector_kernels.deinterleave(x + kQuad * p, rest, pixels - p, flip);
 }
 
-// Steps of two, which downsampling needs. The last pixel of x that is read is the last that is named.
-void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels) {
+// Steps of two, which downsampling needs. The last register of a row overlaps the one before it and leaves out the word
+// behind the last that counts.
+void stride(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+            std::ptrdiff_t y_row) {
+  const std::int32_t last = pixels - kLanes;
+  if (step != 2 || last < 0) return generic::vector_kernels.stride(x, x_row, step, rows, pixels, y, y_row);
+  const auto put = [](Act *to, __m256i low, __m256i high) {
+    const __m256 even = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0x88);
+    store(to, _mm256_permute4x64_epi64(_mm256_castps_si256(even), 0xd8));
+  };
+  const __m256i seven = _mm256_setr_epi32(-1, -1, -1, -1, -1, -1, -1, 0);
+  for (std::int32_t row = 0; row < rows; ++row, x += x_row, y += y_row) {
+    for (std::int32_t p = 0; p < last; p += kLanes)
+      put(y + kQuad * p, load(x + 2 * kQuad * p), load(x + 2 * kQuad * p + 32));
+    const Act *from = x + 2 * kQuad * last;
+    put(y + kQuad * last, load(from), _mm256_maskload_epi32(reinterpret_cast<const int *>(from + 32), seven));
+  }
+}
+
+// Four pixels to a half of a register. Loads reach four bytes beyond: two further pixels show that these exist.
+void rgb(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip) {
+  const __m256i flips = _mm256_set1_epi8(static_cast<char>(flip));
+  const __m256i words = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11));
   std::size_t p = 0;
-  if (stride == 2)
-    for (; p + kLanes < pixels; p += kLanes) {
-      const __m256 a = _mm256_castsi256_ps(load(x + 2 * kQuad * p));
-      const __m256 b = _mm256_castsi256_ps(load(x + 2 * kQuad * p + 32));
-      const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
-      store(y + kQuad * p, _mm256_permute4x64_epi64(even, 0xd8));
-    }
-  generic::vector_kernels.stride(x + std::ptrdiff_t{kQuad} * stride * p, stride, y + kQuad * p, pixels - p);
+  for (; p + kLanes + 2 <= pixels; p += kLanes) {
+    const auto *from = reinterpret_cast<const __m128i *>(x + 3 * p);
+    const auto *half = reinterpret_cast<const __m128i *>(x + 3 * p + 12);
+    const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(from)), _mm_loadu_si128(half), 1);
+    store(y + kQuad * p, _mm256_xor_si256(_mm256_shuffle_epi8(bytes, words), flips));
+  }
+  generic::vector_kernels.rgb(x + 3 * p, y + kQuad * p, pixels - p, flip);
 }
 
 // -- borders ---------------------------------------------------------------------------------------------------------
@@ -217,6 +237,7 @@ const VectorKernels vector_kernels = {.isa = "avx2",
                                       .deinterleave = deinterleave,
                                       .stride = stride,
                                       .transpose = nullptr,
+                                      .rgb = rgb,
                                       .quantize = quantize,
                                       .dequantize = dequantize};
 

@@ -75,18 +75,37 @@ void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t p
   }
 }
 
-// Every second word, rows of a few pixels without a loop: masked loads stop at the last word that counts. Other strides
-// are rare.
-void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels) {
-  if (stride != 2) return generic::vector_kernels.stride(x, stride, y, pixels);
+// Every second word; other steps are rare. The last vector of a row overlaps the one before it. Its loads are masked, as
+// nothing may be read behind the last word that counts.
+void stride(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+            std::ptrdiff_t y_row) {
+  if (step != 2 || pixels == 0) return generic::vector_kernels.stride(x, x_row, step, rows, pixels, y, y_row);
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const std::int32_t width = std::min(pixels, kPixels), last = pixels - width, words = 2 * width - 1;
+  const __mmask16 low_mask = first(words), high_mask = first(std::max(0, words - kPixels)), mask = first(width);
+  for (std::int32_t row = 0; row < rows; ++row, x += x_row, y += y_row) {
+    for (std::int32_t p = 0; p < last; p += kPixels) {
+      const Act *from = x + 2 * kQuad * p;
+      const __m512i low = _mm512_loadu_si512(from), high = _mm512_loadu_si512(from + kVectorBytes);
+      _mm512_storeu_si512(y + kQuad * p, _mm512_permutex2var_epi32(low, even, high));
+    }
+    const Act *from = x + 2 * kQuad * last;
+    const __m512i low = _mm512_maskz_loadu_epi32(low_mask, from);
+    const __m512i high = _mm512_maskz_loadu_epi32(high_mask, from + kVectorBytes);
+    _mm512_mask_storeu_epi32(y + kQuad * last, mask, _mm512_permutex2var_epi32(low, even, high));
+  }
+}
+
+// Sixteen pixels at a time: twelve bytes to each lane, then to words.
+void rgb(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip) {
+  const __m512i flips = _mm512_set1_epi8(static_cast<char>(flip));
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+  const __m512i words = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11));
   for (std::size_t p = 0; p < pixels; p += kPixels) {
-    const std::size_t left = pixels - p, words = 2 * left - 1;
-    const Act *from = x + 2 * kQuad * p;
-    const __m512i low = _mm512_maskz_loadu_epi32(first(words), from);
-    const __mmask16 beyond = words > kPixels ? first(words - kPixels) : __mmask16{0};
-    const __m512i high = _mm512_maskz_loadu_epi32(beyond, from + kVectorBytes);
-    _mm512_mask_storeu_epi32(y + kQuad * p, first(left), _mm512_permutex2var_epi32(low, even, high));
+    const std::size_t count = std::min<std::size_t>(kPixels, pixels - p);
+    const __m512i bytes = _mm512_maskz_loadu_epi8((__mmask64{1} << 3 * count) - 1, x + 3 * p);
+    const __m512i spread = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(lanes, bytes), words);
+    _mm512_mask_storeu_epi32(y + kQuad * p, first(count), _mm512_xor_si512(spread, flips));
   }
 }
 

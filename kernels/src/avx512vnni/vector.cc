@@ -39,6 +39,6 @@ void sum(const Act *x, std::size_t pixels, std::int32_t sum[kQuad]) {
 
 extern const VectorKernels vector_kernels;
 const VectorKernels vector_kernels = {"avx512vnni", add,          mul,    requantize, lut,      max,       sum,
-                                      interleave,   deinterleave, stride, transpose,  quantize, dequantize};
+                                      interleave,   deinterleave, stride, transpose,  rgb,      quantize,  dequantize};
 
 }  // namespace prunus::avx512vnni

@@ -17,7 +17,9 @@ void lut_vbmi(const std::uint8_t table[256], const Act *x, Act *y, std::size_t c
 // move.cc
 void interleave(const std::uint8_t *const planes[kQuad], Act *y, std::size_t pixels, std::uint8_t flip);
 void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t pixels, std::uint8_t flip);
-void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels);
+void stride(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+            std::ptrdiff_t y_row);
+void rgb(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip);
 void transpose(const Act *x, std::ptrdiff_t x_row, std::int32_t rows, std::int32_t columns, Act *y,
                std::ptrdiff_t y_column, std::uint8_t flip);
 

@@ -204,11 +204,14 @@ struct VectorKernels {
   // Four NCHW rows to words and back, every byte XOR flip (0 or 0x80).
   void (*interleave)(const std::uint8_t *const planes[kQuad], Act *y, std::size_t pixels, std::uint8_t flip);
   void (*deinterleave)(const Act *x, std::uint8_t *const planes[kQuad], std::size_t pixels, std::uint8_t flip);
-  // y[i] = x[i * stride], words
-  void (*stride)(const Act *x, std::int32_t stride, Act *y, std::size_t pixels);
+  // y[row][i] = x[row][i * step], words, rows in bytes
+  void (*stride)(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+                 std::ptrdiff_t y_row);
   // y[column][row] = x[row][column], words, steps in bytes, every byte XOR flip: NHWC <-> quad-planar
   void (*transpose)(const Act *x, std::ptrdiff_t x_row, std::int32_t rows, std::int32_t columns, Act *y,
                     std::ptrdiff_t y_column, std::uint8_t flip);
+  // Three bytes a pixel to words, whose last byte repeats the third, every byte XOR flip.
+  void (*rgb)(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip);
   // clip(rint(x / scale) + zero, low, high) and (q - zero) * scale; bytes as stored
   void (*quantize)(const float *x, float scale, std::int32_t zero, std::int32_t low, std::int32_t high, Act *y,
                    std::size_t count);

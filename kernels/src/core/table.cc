@@ -110,6 +110,7 @@ VectorKernels best_members() {
     take(best.deinterleave, tier->deinterleave);
     take(best.stride, tier->stride);
     take(best.transpose, tier->transpose);
+    take(best.rgb, tier->rgb);
     take(best.quantize, tier->quantize);
     take(best.dequantize, tier->dequantize);
   }

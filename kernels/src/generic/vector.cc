@@ -102,12 +102,14 @@ void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t p
     for (std::size_t p = 0; p < pixels; ++p) planes[c][p] = static_cast<std::uint8_t>(x[kQuad * p + c] ^ flip);
 }
 
-void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels) {
-  for (std::size_t p = 0; p < pixels; ++p) {
-    std::uint32_t word;
-    std::memcpy(&word, x + std::ptrdiff_t{kQuad} * stride * p, kQuad);
-    std::memcpy(y + kQuad * p, &word, kQuad);
-  }
+void stride(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+            std::ptrdiff_t y_row) {
+  for (std::int32_t row = 0; row < rows; ++row)
+    for (std::int32_t p = 0; p < pixels; ++p) {
+      std::uint32_t word;
+      std::memcpy(&word, x + row * x_row + std::ptrdiff_t{kQuad} * step * p, kQuad);
+      std::memcpy(y + row * y_row + std::ptrdiff_t{kQuad} * p, &word, kQuad);
+    }
 }
 
 void transpose(const Act *x, std::ptrdiff_t x_row, std::int32_t rows, std::int32_t columns, Act *y,
@@ -120,6 +122,11 @@ void transpose(const Act *x, std::ptrdiff_t x_row, std::int32_t rows, std::int32
       word ^= flips;
       std::memcpy(y + column * y_column + std::ptrdiff_t{kQuad} * row, &word, kQuad);
     }
+}
+
+void rgb(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip) {
+  for (std::size_t p = 0; p < pixels; ++p)
+    for (std::size_t c = 0; c < kQuad; ++c) y[kQuad * p + c] = static_cast<Act>(x[3 * p + std::min<std::size_t>(c, 2)] ^ flip);
 }
 
 // -- borders ---------------------------------------------------------------------------------------------------------
@@ -151,6 +158,6 @@ void dequantize(const Act *x, float scale, std::int32_t zero, float *y, std::siz
 }  // namespace
 
 const VectorKernels vector_kernels = {"generic",  add,        mul,          requantize, lut,       max,     sum,
-                                      interleave, deinterleave, stride,     transpose,  quantize,  dequantize};
+                                      interleave, deinterleave, stride,     transpose,  rgb,       quantize, dequantize};
 
 }  // namespace prunus::generic

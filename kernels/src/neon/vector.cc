@@ -150,15 +150,30 @@ void deinterleave(const Act *x, std::uint8_t *const planes[kQuad], std::size_t p
 inline uint32x4_t load_words(const Act *x) { return vreinterpretq_u32_s8(vld1q_s8(x)); }
 inline void store_words(Act *y, uint32x4_t words) { vst1q_s8(y, vreinterpretq_s8_u32(words)); }
 
-void stride(const Act *x, std::int32_t stride, Act *y, std::size_t pixels) {
-  std::size_t p = 0;
-  if (stride == 2)
+void stride(const Act *x, std::ptrdiff_t x_row, std::int32_t step, std::int32_t rows, std::int32_t pixels, Act *y,
+            std::ptrdiff_t y_row) {
+  if (step != 2) return generic::vector_kernels.stride(x, x_row, step, rows, pixels, y, y_row);
+  for (std::int32_t row = 0; row < rows; ++row, x += x_row, y += y_row) {
+    std::int32_t p = 0;
     for (; p + 4 < pixels; p += 4) {  // reads the word behind the fourth: a fifth pixel shows that it exists
       const Act *from = x + 2 * kQuad * p;
       store_words(y + kQuad * p, vuzp1q_u32(load_words(from), load_words(from + 16)));
     }
-  generic::vector_kernels.stride(x + std::ptrdiff_t{kQuad} * stride * static_cast<std::ptrdiff_t>(p), stride,
-                                 y + kQuad * p, pixels - p);
+    generic::vector_kernels.stride(x + 2 * kQuad * p, x_row, 2, 1, pixels - p, y + kQuad * p, y_row);
+  }
+}
+
+void rgb(const Act *x, Act *y, std::size_t pixels, std::uint8_t flip) {
+  const uint8x16_t flips = vdupq_n_u8(flip);
+  std::size_t p = 0;
+  for (; p + kPixels <= pixels; p += kPixels) {
+    const uint8x16x3_t in = vld3q_u8(reinterpret_cast<const std::uint8_t *>(x) + 3 * p);
+    uint8x16x4_t out;
+    for (int c = 0; c < 3; ++c) out.val[c] = veorq_u8(in.val[c], flips);
+    out.val[3] = out.val[2];
+    vst4q_u8(reinterpret_cast<std::uint8_t *>(y) + kQuad * p, out);
+  }
+  generic::vector_kernels.rgb(x + 3 * p, y + kQuad * p, pixels - p, flip);
 }
 
 // 4x4 words.
@@ -231,6 +246,6 @@ void dequantize(const Act *x, float scale, std::int32_t zero, float *y, std::siz
 
 extern const VectorKernels vector_kernels;
 const VectorKernels vector_kernels = {"neon",     add,          mul,    requantize, lut,      max,       sum,
-                                      interleave, deinterleave, stride, transpose,  quantize, dequantize};
+                                      interleave, deinterleave, stride, transpose,  rgb,      quantize,  dequantize};
 
 }  // namespace prunus::neon

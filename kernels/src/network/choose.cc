@@ -142,6 +142,7 @@ VectorKernels vector_kernels_of(const Options &options) {
     take(kernels.deinterleave, tier->deinterleave);
     take(kernels.stride, tier->stride);
     take(kernels.transpose, tier->transpose);
+    take(kernels.rgb, tier->rgb);
     take(kernels.quantize, tier->quantize);
     take(kernels.dequantize, tier->dequantize);
   }

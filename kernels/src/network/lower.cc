@@ -106,20 +106,21 @@ std::int32_t Lowering::padded(std::int32_t id) {
   return to;
 }
 
+std::int32_t Lowering::given(std::int32_t id) {
+  const std::int32_t first = known_[static_cast<std::size_t>(id)].front();
+  return plan_.value(first).layout == Layout::flat ? first : flat(id);
+}
+
 std::int32_t Lowering::rows(std::int32_t id) {
   if (const std::int32_t found = find(id, Layout::rows); found >= 0) return found;
-  std::int32_t from = known_[static_cast<std::size_t>(id)].front();
-  if (plan_.value(from).layout != Layout::flat) from = flat(id);
-  const std::int32_t to = make(id, Layout::rows);
+  const std::int32_t from = given(id), to = make(id, Layout::rows);
   add(flat_to_rows(from, to), "flat_to_rows");
   return to;
 }
 
 std::int32_t Lowering::image(std::int32_t id) {
   if (const std::int32_t found = find(id, Layout::image); found >= 0) return found;
-  std::int32_t from = known_[static_cast<std::size_t>(id)].front();
-  if (plan_.value(from).layout != Layout::flat) from = flat(id);
-  const std::int32_t to = make(id, Layout::image);
+  const std::int32_t from = given(id), to = make(id, Layout::image);
   add(flat_to_image(from, to), "flat_to_image");
   return to;
 }

@@ -29,6 +29,7 @@ class Lowering {
   std::int32_t make(std::int32_t tensor, Layout layout);
   // Values in the layout, converted where needed.
   std::int32_t flat(std::int32_t tensor);
+  std::int32_t given(std::int32_t tensor);   // flat, the caller's array of the other signedness included
   std::int32_t padded(std::int32_t tensor);  // flat in the arena, so that vectors may reach beyond its end
   std::int32_t rows(std::int32_t tensor);
   std::int32_t image(std::int32_t tensor);

@@ -9,6 +9,7 @@
 #include "network/move.h"
 #include "network/pooling.h"
 #include "network/portable.h"
+#include "network/relayout.h"
 
 namespace prunus {
 namespace {
@@ -211,8 +212,25 @@ void Lowering::lower_op(const Node &node, const Slice &op) {
   add(pixel_step(x, y, std::move(map)), kind_of(node.op));
 }
 
+// Between channels that are the last dimension and images; Keras' networks begin so.
+void Lowering::lower_op(const Node &node, const Transpose &op) {
+  const std::int32_t *perm = op.args.perm, rank = op.args.rank;
+  const bool image_rank = (rank == 3 || rank == 4) && perm[0] == 0;
+  bool to_image = image_rank && perm[1] == rank - 1, from_image = image_rank && perm[rank - 1] == 1;
+  for (std::int32_t i = 2; i < rank; ++i) to_image = to_image && perm[i] == i - 1;
+  for (std::int32_t i = 1; i + 1 < rank; ++i) from_image = from_image && perm[i] == i + 1;
+  if (to_image && image_of(node.output).channels > 1) {
+    const std::int32_t x = given(node.inputs[0]), y = make(node.output, Layout::image);
+    return add(channels_last_to_image(x, y), kind_of(node.op));
+  }
+  if (from_image && find(node.inputs[0], Layout::image) >= 0) {
+    const std::int32_t x = image(node.inputs[0]), y = make(node.output, Layout::flat);
+    return add(image_to_channels_last(x, y), kind_of(node.op));
+  }
+  lower_portable(node);
+}
+
 void Lowering::lower_op(const Node &node, const Softmax &) { lower_portable(node); }
-void Lowering::lower_op(const Node &node, const Transpose &) { lower_portable(node); }
 void Lowering::lower_op(const Node &node, const Quantize &) { lower_portable(node); }
 void Lowering::lower_op(const Node &node, const Dequantize &) { lower_portable(node); }
 

@@ -8,9 +8,6 @@
 namespace prunus {
 namespace {
 
-// What turns the bytes of one value into those of the other.
-std::uint8_t flip_between(const Value &x, const Value &y) { return x.flip ^ y.flip; }
-
 std::uint8_t *bytes(Act *x) { return reinterpret_cast<std::uint8_t *>(x); }
 
 // Channels of a quad that exist.
@@ -122,15 +119,11 @@ class ImageToPhases final : public PlaneStep {
     const std::int32_t width = (g.width - phase.column + y.stride_w - 1) / y.stride_w;
     const std::int32_t height = (g.height - phase.row + y.stride_h - 1) / y.stride_h;
     const std::int64_t pitch = y.geometry.pitch;
-    std::int64_t filled = 0;  // pixels written so far
-    for (std::int32_t row = 0; row < height; ++row) {
-      fill_pixels(to + kQuad * filled, row * pitch - filled, y.fill);
-      const Act *from = x + kQuad * ((std::int64_t{phase.row} + std::int64_t{row} * y.stride_h) * g.pitch + phase.column);
-      kernels.stride(from, y.stride_w, to + kQuad * row * pitch, static_cast<std::size_t>(width));
-      filled = row * pitch + width;
-    }
+    const Act *from = x + kQuad * (std::ptrdiff_t{phase.row} * g.pitch + phase.column);
+    kernels.stride(from, std::ptrdiff_t{kQuad} * y.stride_h * g.pitch, y.stride_w, height, width, to, kQuad * pitch);
+    for (std::int32_t row = 0; row < height; ++row) fill_pixels(to + kQuad * (row * pitch + width), pitch - width, y.fill);
     const std::int64_t end = std::int64_t{y.geometry.vectors()} * kPixels;
-    fill_pixels(to + kQuad * filled, end - filled, y.fill);
+    fill_pixels(to + kQuad * height * pitch, end - height * pitch, y.fill);
   }
 };
 

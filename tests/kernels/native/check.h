@@ -31,7 +31,8 @@ std::string check_depthwise(const DepthwiseKernel &kernel, Case &c);
 // The members of a tier by name, in the order of kernel.h.
 inline constexpr const char *kMembers[] = {
     "add",        "mul",          "requantize", "lut",       "max",      "sum",
-    "interleave", "deinterleave", "stride",     "transpose", "quantize", "dequantize",
+    "interleave", "deinterleave", "stride",     "transpose", "rgb",      "quantize",
+    "dequantize",
 };
 bool has_member(const VectorKernels &tier, int member);
 std::string check_member(const VectorKernels &tier, int member, Case &c);

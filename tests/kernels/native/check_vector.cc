@@ -166,12 +166,29 @@ std::string check_deinterleave(const VectorKernels &tier, Case &c) {
 }
 
 std::string check_stride(const VectorKernels &tier, Case &c) {
-  const std::size_t pixels = random_count(c.random), stride = static_cast<std::size_t>(c.random.size(1, 7));
-  Guarded<Act> x(c.random, pixels == 0 ? 0 : kQuad * ((pixels - 1) * stride + 1)), y(c.random, kQuad * pixels);
-  std::vector<Act> want(y.size());
-  for (std::size_t i = 0; i < want.size(); ++i) want[i] = x[i / kQuad * kQuad * stride + i % kQuad];
+  const auto step = c.random.chance(0.5) ? 2 : c.random.size(1, 7), rows = c.random.size(0, 6), pixels = c.random.size(0, 90);
+  const std::int32_t read = pixels == 0 ? 0 : kQuad * ((pixels - 1) * step + 1);  // of a row
+  const std::ptrdiff_t x_row = read + c.random.size(0, 30), y_row = kQuad * pixels + c.random.size(0, 30);
+  const auto size = [&](std::ptrdiff_t row, std::ptrdiff_t last) { return static_cast<std::size_t>(rows ? row * (rows - 1) + last : 0); };
+  Guarded<Act> x(c.random, size(x_row, read)), y(c.random, size(y_row, kQuad * pixels));
+  std::vector<Act> want = y.copy();
+  for (std::int32_t row = 0; row < rows; ++row)
+    for (std::int32_t i = 0; i < kQuad * pixels; ++i)
+      want[static_cast<std::size_t>(row * y_row + i)] = x[static_cast<std::size_t>(row * x_row + i / kQuad * kQuad * step + i % kQuad)];
   spoil_input(c, x);
-  tier.stride(x.data(), static_cast<std::int32_t>(stride), y.data(), pixels);
+  tier.stride(x.data(), x_row, step, rows, pixels, y.data(), y_row);
+  return compare(c, y, want);
+}
+
+std::string check_rgb(const VectorKernels &tier, Case &c) {
+  const std::size_t pixels = random_count(c.random);
+  const auto flip = c.random.one_of<std::uint8_t>({0, 0x80});
+  Guarded<Act> x(c.random, 3 * pixels), y(c.random, kQuad * pixels);
+  std::vector<Act> want(y.size());
+  for (std::size_t i = 0; i < want.size(); ++i)
+    want[i] = static_cast<Act>(x[i / kQuad * 3 + std::min<std::size_t>(i % kQuad, 2)] ^ flip);
+  spoil_input(c, x);
+  tier.rgb(x.data(), y.data(), pixels, flip);
   return compare(c, y, want);
 }
 
@@ -249,7 +266,8 @@ bool has_member(const VectorKernels &t, int member) {
   const bool has[] = {
       t.add != nullptr,        t.mul != nullptr,          t.requantize != nullptr, t.lut != nullptr,
       t.max != nullptr,        t.sum != nullptr,          t.interleave != nullptr, t.deinterleave != nullptr,
-      t.stride != nullptr,     t.transpose != nullptr,    t.quantize != nullptr,   t.dequantize != nullptr,
+      t.stride != nullptr,     t.transpose != nullptr,    t.rgb != nullptr,        t.quantize != nullptr,
+      t.dequantize != nullptr,
   };
   static_assert(std::size(has) == std::size(kMembers));
   return has[member];
@@ -259,7 +277,8 @@ std::string check_member(const VectorKernels &tier, int member, Case &c) {
   using Check = std::string (*)(const VectorKernels &, Case &);
   constexpr Check kChecks[] = {
       check_add,        check_mul,          check_requantize, check_lut,       check_max,      check_sum,
-      check_interleave, check_deinterleave, check_stride,     check_transpose, check_quantize, check_dequantize,
+      check_interleave, check_deinterleave, check_stride,     check_transpose, check_rgb,      check_quantize,
+      check_dequantize,
   };
   static_assert(std::size(kChecks) == std::size(kMembers));
   return kChecks[member](tier, c);
