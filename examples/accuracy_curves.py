@@ -60,7 +60,7 @@ WAYS: Mapping[str, tuple[str, str]] = {
     "searched": ("obs", "searched"),
 }
 TUNED = 10  # epochs
-PICTURES = {"resnet8": 1.0}  # networks that learn from windows of pictures, and what they make of a byte
+PICTURES = {"resnet8": 1.0, "mobilenet_v1": 1 / 255}  # what networks make of a byte of a picture
 MORE = {"ds_cnn": 300}  # samples that calibrate here, beyond those of data_splits.toml, and are not scored
 TITLES = {
     "digits": "Digits CNN",
@@ -102,7 +102,15 @@ RECIPES = {
         feature_weight=1.0,
     ),
     "ds_cnn": Recipe(1000, ("shift", "noise"), learning_rate=5e-3),
-    "mobilenet_v1": Recipe(200, ("flip", "crop", "mixup")),
+    "mobilenet_v1": Recipe(
+        30,
+        ("flip", "crop", "mixup"),
+        windows=8,
+        repeat=24,
+        learning_rate=1e-2,
+        batch_norm="insert",
+        feature_weight=1.0,
+    ),
 }
 
 
