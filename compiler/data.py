@@ -52,6 +52,10 @@ class Data:
     def first(self, count: int) -> Data:
         return self.take(slice(0, count))
 
+    def spread(self, count: int) -> Data:
+        """At most `count` samples at equal distances: neighbours are often alike (windows of one recording)."""
+        return self.take(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+
     def batches(self, size: int) -> Iterator[dict[str, Array]]:
         """Input feeds of at most `size` samples, in order."""
         for start in range(0, len(self), size):

@@ -228,7 +228,7 @@ class Quantization:
     equalise: Annotated[
         str,
         Setting(
-            "Move scale between neighbouring layers; auto: for one scale per tensor. Kept only where it helps.",
+            "Move scale between layers; auto: for scales per tensor and powers of two. Kept where it helps.",
             ("auto", "always", "never"),
         ),
     ] = "auto"

@@ -1,11 +1,13 @@
-"""Cross-layer equalisation, kept only where the quantized network comes closer to the float one."""
+"""Scale moved between neighbouring layers, kept only where the quantized network comes closer to the float one."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..model.model import Model
+from ..quantization.align import align
 from ..quantization.asked import asked_formats
 from ..quantization.equalise import equalise, relax_clips
 from ..quantization.fidelity import logits_sqnr_db
@@ -14,13 +16,28 @@ from ..target import Formats, no_progress
 from .base import Context, Note, PassResult
 from .quantize import Quantize
 
+JUDGED_SAMPLES = 256  # fewer do not tell candidates apart that lie within a decibel
+STRENGTHS = {1.0: "", 0.5: " half-way"}  # of equalising, and what the note says of it
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A network that computes the same: pairs of layers that were equalised and aligned, Clips that became Relu."""
+
+    model: Model
+    equalised: int = 0
+    strength: float = 1.0
+    relaxed: int = 0
+    aligned: int = 0
+
 
 class Equalise:
     """Moves scale between neighbouring layers so that one scale per tensor suits every channel.
 
-    For devices with one weight scale per tensor, or where `Options.equalise` is "always". The network computes
-    the same in floating point; whether it quantizes better is measured (SQNR of the logits on calibration samples),
-    since ranges of activations may grow while those of weights shrink. So is whether ReLU6 may become Relu for it.
+    For devices with one weight scale per tensor, or where `Options.equalise` is "always". Where scales are powers of
+    two, whole tensors are moved just below one, too. The network computes the same in floating point; whether it
+    quantizes better is measured (SQNR of the logits on calibration samples), since ranges of activations may grow while
+    those of weights shrink. So is whether ReLU6 may become Relu for it.
     """
 
     name: ClassVar[str] = "equalise"
@@ -32,39 +49,65 @@ class Equalise:
         """Returns the equalised model where it quantizes better, otherwise the very same model."""
         options = context.options
         formats = asked_formats(context.formats, options)
-        wanted = options.equalise == "always" or (options.equalise == "auto" and not formats.per_channel)
-        if not (wanted and options.quantize and context.calibration):
+        if not (_wanted(options.equalise, formats) and options.quantize and context.calibration):
             return PassResult(model, False)
-        tried = [(0, 0, model), *_candidates(model, formats)]
+        tried = [Candidate(model), *_candidates(model, formats, context)]
         if len(tried) == 1:
             return PassResult(model, False, (Note("equalise-none", "No two layers can be equalised."),))
         data = context.calibration
-        fidelity = [logits_sqnr_db(model, _quantized(each, context), data) for _, _, each in tried]
+        fidelity = [logits_sqnr_db(model, _quantized(each.model, context), data, JUDGED_SAMPLES) for each in tried]
         best = max(range(len(tried)), key=lambda index: fidelity[index])  # the first of equals
-        pairs, relaxed, result = tried[best]
         if best == 0:
             figures = f"{fidelity[0]:.1f} dB before, {max(fidelity[1:]):.1f} dB after"
             return PassResult(model, False, (Note("equalise-rejected", f"Equalising does not help: {figures}."),))
         figures = f"{fidelity[0]:.1f} dB before, {fidelity[best]:.1f} dB after"
-        notes = [Note("equalised", f"{pairs} pairs of layers equalised: {figures}.")]
-        if relaxed:
-            text = (
-                f"{relaxed} Clips lost their upper bound, which equalising cannot pass; what that changes is measured."
-            )
-            notes.append(Note("clip-relaxed", text))
-        return PassResult(result, True, tuple(notes))
+        return PassResult(tried[best].model, True, tuple(_notes(tried[best], figures)))
 
 
-def _candidates(model: Model, formats: Formats) -> list[tuple[int, int, Model]]:
-    """(pairs of layers, Clips that became Relu, equalised model), without and with the latter."""
-    found = []
+def _wanted(asked: str, formats: Formats) -> bool:
+    return asked == "always" or (asked == "auto" and (not formats.per_channel or formats.scheme == "pow2"))
+
+
+def _candidates(model: Model, formats: Formats, context: Context) -> Iterator[Candidate]:
+    """Equalised networks, and where scales are powers of two the network itself, all with their ranges aligned."""
+    pow2 = formats.scheme == "pow2"
+    found = [Candidate(model)] if pow2 else []
+    if not formats.per_channel or context.options.equalise == "always":
+        found += _equalised(model, formats)
+    for each in found:
+        if not pow2:
+            yield each
+            continue
+        assert context.calibration is not None  # by `run`
+        result = each.model.clone()
+        aligned = align(result, formats, context.calibration, context.options.ranges)
+        if aligned:
+            yield replace(each, model=result, aligned=aligned)
+
+
+def _equalised(model: Model, formats: Formats) -> Iterator[Candidate]:
+    """At each strength, without and with Clips that became Relu."""
     for relaxing in (False, True):
-        candidate = model.clone()
-        relaxed = relax_clips(plan(candidate.graph, formats).linears) if relaxing else 0
-        pairs = equalise(candidate.graph, plan(candidate.graph, formats).linears)
-        if pairs and bool(relaxed) == relaxing:
-            found.append((pairs, relaxed, candidate))
-    return found
+        for strength in STRENGTHS:
+            result = model.clone()
+            relaxed = relax_clips(plan(result.graph, formats).linears) if relaxing else 0
+            pairs = equalise(result.graph, plan(result.graph, formats).linears, strength)
+            if pairs and bool(relaxed) == relaxing:
+                yield Candidate(result, pairs, strength, relaxed)
+
+
+def _notes(chosen: Candidate, figures: str) -> Iterator[Note]:
+    if chosen.equalised:
+        yield Note("equalised", f"{chosen.equalised} pairs of layers equalised{STRENGTHS[chosen.strength]}: {figures}.")
+    if chosen.aligned:
+        text = f"{chosen.aligned} activations scaled to just below a power of two: {figures}."
+        yield Note("ranges-aligned", text)
+    if chosen.relaxed:
+        text = (
+            f"{chosen.relaxed} Clips lost their upper bound, which equalising cannot pass; "
+            "what that changes is measured."
+        )
+        yield Note("clip-relaxed", text)
 
 
 def _quantized(model: Model, context: Context) -> Model:

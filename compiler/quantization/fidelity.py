@@ -11,9 +11,9 @@ from ..verify import logits_name
 JUDGED_SAMPLES = 64
 
 
-def logits_sqnr_db(reference: Model, candidate: Model, data: Data) -> float:
-    """Of the values before a terminal Softmax, the worst of all outputs, on the first JUDGED_SAMPLES samples."""
-    feeds = data.first(JUDGED_SAMPLES).inputs
+def logits_sqnr_db(reference: Model, candidate: Model, data: Data, samples: int = JUDGED_SAMPLES) -> float:
+    """Of the values before a terminal Softmax, the worst of all outputs, on at most `samples` of the samples."""
+    feeds = data.spread(samples).inputs
     found = []
     for model in (reference, candidate):
         names = [logits_name(model, str(value.name)) for value in model.graph.outputs]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunus.compiler.model.edit import replace_initializer, weight
 from prunus.compiler.model.model import Model
-from prunus.compiler.quantization.equalise import find_pairs
+from prunus.compiler.quantization.pairs import find_pairs, rescale
 from prunus.compiler.quantization.plan import plan
 from prunus.compiler.target import Formats
 
@@ -24,19 +23,6 @@ def rescaled_twin(model: Model, seed: int = 0, decades: float = DECADES) -> tupl
     twin = model.clone()
     pairs = find_pairs(plan(twin.graph, Formats()).linears)
     for pair in pairs:
-        factors = 10 ** rng.uniform(-decades, decades, pair.factors.size)
-        first, second = pair.first, pair.second
-        _scale(twin, first.node, 1, first.axis, factors)
-        holder = first.bias_node or first.node
-        if first.bias is not None:
-            _scale(twin, holder, list(holder.inputs).index(first.bias), -1, factors)
-        depthwise = second.node.op_type == "Conv" and np.shape(weight(second.node.inputs[1]))[1] == 1
-        _scale(twin, second.node, 1, 0 if depthwise else 1 - second.axis, 1 / factors)
+        pair.factors[:] = 10 ** -rng.uniform(-decades, decades, pair.factors.size)
+    rescale(twin.graph, pairs)
     return twin, len(pairs)
-
-
-def _scale(model: Model, node: object, index: int, axis: int, factors: np.ndarray) -> None:
-    array = np.asarray(weight(node.inputs[index]), np.float64)  # type: ignore[attr-defined]
-    shape = [1] * array.ndim
-    shape[axis] = -1
-    replace_initializer(model.graph, node, index, (array * factors.reshape(shape)).astype(np.float32))  # type: ignore[arg-type]

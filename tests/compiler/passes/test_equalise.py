@@ -12,7 +12,8 @@ from prunus.compiler.model.model import Model
 from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.equalise import Equalise
 from prunus.compiler.passes.quantize import Quantize
-from prunus.compiler.quantization.equalise import equalise, find_pairs
+from prunus.compiler.quantization.equalise import equalise
+from prunus.compiler.quantization.pairs import find_pairs, rescale
 from prunus.compiler.quantization.plan import plan
 from prunus.compiler.target import Formats
 
@@ -140,6 +141,42 @@ def test_a_change_that_does_not_help_is_rejected(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("prunus.compiler.quantization.equalise.LIMIT", 1.0)  # equalising now changes nothing
     same = Equalise().run(model, Context(PER_TENSOR, calibration=net.data(64)))
     assert same.model is model and [note.code for note in same.notes] == ["equalise-rejected"]
+
+
+def test_half_of_the_way_keeps_the_function_and_takes_half_of_the_factors() -> None:
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    half = model.clone()
+    assert equalise(half.graph, _linears(half), 0.5) == 3
+    assert _error(_outputs(model, net), _outputs(half, net)) < 1e-5
+    whole = model.clone()
+    equalise(whole.graph, _linears(whole))
+    rows = [np.abs(weight(each.graph[0].inputs[1])).reshape(12, -1).max(axis=1) for each in (model, half, whole)]
+    assert np.allclose(rows[1], np.sqrt(rows[0] * rows[2]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_powers_of_two_get_ranges_just_below_them(per_channel: bool) -> None:
+    """Planted: every activation inside reaches just above a power of two."""
+    net = FloatNet((8, 6, 6), seed=4)
+    x = net.input
+    for _ in range(4):
+        x = net.relu(net.conv(x, 12))
+    model = net.model(net.conv(x, 8))
+    pairs = find_pairs(_linears(model))
+    seen = run_model(model, net.data(64).inputs, [str(pair.second.inputs[0].name) for pair in pairs])
+    for pair in pairs:
+        reached = float(seen[str(pair.second.inputs[0].name)].max()) / 255
+        pair.factors[:] = reached / (1.02 * 2.0 ** np.floor(np.log2(reached)))
+    rescale(model.graph, pairs)
+    formats = Formats(scheme="pow2", activation="s8", per_channel=per_channel)
+    context = Context(formats, Options(rounding="nearest"), net.data(64))
+    result = Equalise().run(model, context)
+    assert ("ranges-aligned" in {note.code for note in result.notes}) and result.changed
+    reference = _outputs(model, net)
+    plain, aligned = (_error(reference, _outputs(Quantize().run(m, context).model, net)) for m in (model, result.model))
+    assert aligned < (0.95 if per_channel else 0.85) * plain
+    assert _error(reference, _outputs(result.model, net)) < 1e-5
 
 
 def test_it_runs_only_where_it_is_wanted() -> None:
