@@ -115,9 +115,11 @@ def _weight_noise(linear: Linear, factors: Floats, formats: Formats) -> Floats:
         return np.zeros(len(factors))
     scales = np.abs(rows).max(axis=1) * MARGIN / ((1 << (formats.weight_bits - 1)) - 1)
     steps = _next_pow2(scales[scales > 0] * factors[:, None]) / factors[:, None]
-    return np.square(steps).sum(axis=1) * rows.shape[1] / 12 / power
+    noise: Floats = np.square(steps).sum(axis=1) * rows.shape[1] / 12 / power
+    return noise
 
 
 def _next_pow2(values: Floats) -> Floats:
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(1.0, exponent - (mantissa == 0.5))
+    found: Floats = np.ldexp(1.0, exponent - (mantissa == 0.5))
+    return found
