@@ -8,7 +8,7 @@ that it came from, in memory or after either was saved and loaded. In a quantize
 for the float value that was quantized. A tensor of an integer graph is matched through `Op.origin`: the output of the
 last of those nodes that the reference has. Where the one consumer of a value is gone (a batch normalisation folded into
 its convolution), the candidate's value stands for the consumer's output. Values of different shapes (channels cut away,
-other layouts) are left out.
+other layouts) are left out, and so are values that equalising rescaled.
 """
 
 from __future__ import annotations
@@ -84,17 +84,19 @@ class LayerParity:
     """One layer: `layer` is the plain name of the reference's node, `value` of its output.
 
     `parity` compares the values as the two models compute them, errors of earlier layers included. `introduced`
-    compares with what the candidate's layer computes from the reference's own inputs: the error of this layer alone.
+    compares with what the candidate's layer computes from the reference's own inputs: the error of this layer alone,
+    or, where the layers before it have no match, of the `span` layers up to this one.
     """
 
     layer: str
     value: str
     parity: Parity
     introduced: Parity
+    span: int = 1
 
     @property
     def sqnr_db(self) -> float:
-        """Signal to noise of the layer alone."""
+        """Signal to noise of the layer (or its span) alone."""
         return self.introduced.sqnr_db
 
 
@@ -110,11 +112,13 @@ def layer_parity(reference: Model, candidate: Model | ir.Graph, data: Data) -> t
     else:
         pairs = match_tensors(reference, candidate)
         whole, alone = _graph_values(candidate, pairs, expected, data.inputs)
-    rows = []
+    rows, span = [], 1
     for name, layer in values.items():
         if name in pairs and expected[name].shape == whole[name].shape:
-            parities = (compare(expected[name], found[name]) for found in (whole, alone))
-            rows.append(LayerParity(layer, name, *parities))
+            parity, introduced = (compare(expected[name], found[name]) for found in (whole, alone))
+            rows.append(LayerParity(layer, name, parity, introduced, span))
+            span = 0
+        span += 1
     return tuple(rows)
 
 
@@ -124,14 +128,17 @@ def first_bad_layer(
     """The first layer that brings in a large error itself, computed from the reference's inputs; None without one.
 
     Large means an SQNR below `threshold_db`. By default: below 60 dB, and 20 dB below the median layer or below 10 dB.
+    Errors of layers that are compared together add up, so a row that spans n may be 10 log10(n) dB worse.
     """
     rows = layer_parity(reference, candidate, data)
-    if not rows:
-        return None
-    if threshold_db is None:
-        median = float(np.median([np.clip(row.sqnr_db, -300, 300) for row in rows]))
-        threshold_db = min(NOTICEABLE_DB, max(HOPELESS_DB, median - OUTLIER_DB))
-    return next((row for row in rows if row.sqnr_db < threshold_db), None)
+    layers = [float(np.clip(row.sqnr_db, -300, 300)) for row in rows for _ in range(row.span)]
+    median = float(np.median(layers)) if layers else 0.0
+    for row in rows:
+        outlier_db = median - OUTLIER_DB - 10 * np.log10(row.span)
+        limit_db = min(NOTICEABLE_DB, max(HOPELESS_DB, outlier_db)) if threshold_db is None else threshold_db
+        if row.sqnr_db < limit_db:
+            return row
+    return None
 
 
 # -- matching ---------------------------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ class Quantization:
     equalise: Annotated[
         str,
         Setting(
-            "Move scale between layers; auto: for scales per tensor and powers of two. Kept where it helps.",
+            "Move scale between layers; auto: where channels differ much. Kept where it is measured to help.",
             ("auto", "always", "never"),
         ),
     ] = "auto"

@@ -1,9 +1,8 @@
 """Cross-layer equalisation: moves scale between two layers so that one scale per tensor suits all their channels.
 
 s_c = sqrt(r1_c / r2_c), with r1_c and r2_c the largest weights of channel c in both layers, makes their ranges equal.
-Nagel et al., Data-Free Quantization, ICCV 2019, section 4.1. Pointless with one scale per channel. Half of the way,
-sqrt(s_c), leaves activations more alike: what weights gain, activations may lose (so migrate Xiao et al., SmoothQuant,
-2023, with a strength).
+Nagel et al., Data-Free Quantization, ICCV 2019, section 4.1. Half of the way, sqrt(s_c), may be better: activations may
+lose what weights gain (so migrate Xiao et al., SmoothQuant, 2023, with a strength).
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ SWEEPS = 20
 LIMIT = 2.0**13  # of one channel's factor: nearly dead channels must not blow up
 
 
-def equalise(graph: ir.Graph, linears: Sequence[Linear], strength: float = 1.0) -> int:
-    """Equalises all pairs of neighbouring layers in place; returns how many there are.
+def equalise(graph: ir.Graph, linears: Sequence[Linear], strength: float = 1.0) -> list[Pair]:
+    """Equalises all pairs of neighbouring layers in place; returns them with the factors that were moved.
 
     strength: the power that the factors are raised to; 1 makes ranges equal, 0 changes nothing.
     """
@@ -39,7 +38,7 @@ def equalise(graph: ir.Graph, linears: Sequence[Linear], strength: float = 1.0) 
     for pair in pairs:
         pair.factors[:] **= strength
     rescale(graph, pairs)
-    return len(pairs)
+    return pairs
 
 
 def relax_clips(linears: Sequence[Linear]) -> int:

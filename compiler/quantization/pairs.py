@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..model.edit import replace_initializer, weight
+from ..model.edit import fresh_name, replace_initializer, weight
 from ..model.match import dims, sole_use
 from .operators import Linear, integer_attribute
 
@@ -34,6 +34,12 @@ class Pair:
     second: Linear
     between: tuple[ir.Value, ...]
     factors: npt.NDArray[np.float64]
+
+    @property
+    def spread(self) -> float:
+        """The largest factor over the smallest, of channels that have one (dead ones keep 1)."""
+        moved = self.factors[self.factors != 1]
+        return float(moved.max() / moved.min()) if len(moved) else 1.0
 
 
 def find_pairs(linears: Sequence[Linear]) -> list[Pair]:
@@ -56,7 +62,10 @@ def find_pairs(linears: Sequence[Linear]) -> list[Pair]:
 
 
 def rescale(graph: ir.Graph, pairs: Sequence[Pair]) -> None:
-    """Divides what the first layers give by the factors, and multiplies the weights of the second ones, in place."""
+    """Divides what the first layers give by the factors, and multiplies the weights of the second ones, in place.
+
+    Values between the two layers mean something else then, and get new names.
+    """
     weights = float_weights(each for pair in pairs for each in (pair.first, pair.second))
     for pair in pairs:
         rows, columns = by_output(pair.first, weights), by_input(pair.second, weights)
@@ -70,6 +79,8 @@ def rescale(graph: ir.Graph, pairs: Sequence[Pair]) -> None:
             index = list(holder.inputs).index(pair.first.bias)
             scaled = np.asarray(bias, np.float64).reshape(-1) / pair.factors
             replace_initializer(graph, holder, index, scaled.astype(np.float32))
+        for value in pair.between if (pair.factors != 1).any() else ():
+            value.name = fresh_name(graph)
 
 
 def float_weights(linears: Iterable[Linear]) -> dict[ir.Node, Array]:

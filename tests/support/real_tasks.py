@@ -18,7 +18,7 @@ import numpy as np
 from prunus.compiler.data import Data
 from prunus.compiler.model.load import load
 from prunus.compiler.model.model import Model
-from prunus.compiler.passes.base import Context
+from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.pipeline import Pipeline
 from prunus.compiler.target import Formats
 
@@ -114,11 +114,11 @@ def original(name: str, folder: Path) -> tuple[Model, Data]:
     return model, Data(task.feeds(model))
 
 
-def quantized(name: str, folder: Path, formats: Formats) -> tuple[Model, Data]:
+def quantized(name: str, folder: Path, formats: Formats, **options: Any) -> tuple[Model, Data]:
     """The QDQ model that the project's own passes make, and the scoring samples."""
     task = load_task(name, folder)
     model = load(task.model)
-    context = Context(formats=formats, calibration=task.calibration_data(model).first(CALIBRATION))
+    context = Context(formats, Options(**options), task.calibration_data(model).first(CALIBRATION))
     return Pipeline.default().run(model, context).model, Data(task.feeds(model))
 
 

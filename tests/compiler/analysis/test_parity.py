@@ -200,7 +200,7 @@ def test_a_threshold_of_the_callers_own():
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_real_network_with_one_spoiled_layer(models: Path, tmp_path: Path, saved: bool):
     model, data = original("ds_cnn", models)
-    candidate, _ = quantized("ds_cnn", models, Formats())
+    candidate, _ = quantized("ds_cnn", models, Formats(), equalise="never")
     if saved:  # the user's names on one side, plain ones on the other
         save(candidate, tmp_path / "int8.onnx")
         candidate = load(tmp_path / "int8.onnx")
@@ -211,3 +211,19 @@ def test_a_real_network_with_one_spoiled_layer(models: Path, tmp_path: Path, sav
     convs = [str(node.name) for node in model.graph if node.op_type == "Conv"]
     following = [str(user.name) for user in next(n for n in model.graph if n.name == convs[4]).outputs[0].consumers()]
     assert bad.layer in (convs[4], *following)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_equalised_values_are_left_out(models: Path, tmp_path: Path, saved: bool):
+    """Their channels are scaled, which is no error; what every value means behind them still is compared."""
+    model, data = original("ds_cnn", models)
+    candidate, _ = quantized("ds_cnn", models, Formats(), equalise="always")
+    if saved:
+        save(candidate, tmp_path / "int8.onnx")
+        candidate = load(tmp_path / "int8.onnx")
+    rows = layer_parity(model, candidate, data.first(8))
+    assert 1 <= len(rows) < 20
+    assert all(row.introduced.sqnr_db > 20 for row in rows)
+    assert first_bad_layer(model, candidate, data.first(8)) is None
+    assert any(row.span > 10 for row in rows)
+    assert first_bad_layer(model, spoiled(candidate, 4, -1.0), data.first(8), threshold_db=20.0) is not None

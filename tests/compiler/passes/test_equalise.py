@@ -9,6 +9,8 @@ from float_nets import FloatNet, residual_net
 from prunus.compiler.executor import run_model
 from prunus.compiler.model.edit import fresh_name, make_initializer, weight
 from prunus.compiler.model.model import Model
+from prunus.compiler.model.workload import workload
+from prunus.compiler.passes import equalise as module
 from prunus.compiler.passes.base import Context, Options
 from prunus.compiler.passes.equalise import Equalise
 from prunus.compiler.passes.quantize import Quantize
@@ -60,7 +62,7 @@ def test_the_function_stays_and_the_ranges_become_equal() -> None:
     net = scaled_net()
     model = net.model(net.output)  # type: ignore[attr-defined]
     balanced = model.clone()
-    assert equalise(balanced.graph, _linears(balanced)) == 3
+    assert len(equalise(balanced.graph, _linears(balanced))) == 3
     assert _error(_outputs(model, net), _outputs(balanced, net)) < 1e-5
     for pair in find_pairs(_linears(balanced)):
         first = np.abs(weight(pair.first.weight)).reshape(12, -1).max(axis=1)
@@ -89,7 +91,7 @@ def test_dead_channels_and_grouped_convolutions_are_left_alone() -> None:
     x = net.relu(net.conv(net.relu(net.conv(net.input, 4, scale=[0.0, 1.0, 2.0, 3.0])), 4))
     model = net.model(net.conv(x, 4, group=2))
     before = _outputs(model, net)
-    assert equalise(model.graph, _linears(model)) == 1
+    assert len(equalise(model.graph, _linears(model))) == 1
     assert _error(before, _outputs(model, net)) < 1e-6
     assert not np.asarray(weight(model.graph[0].inputs[1]))[0].any()
 
@@ -139,7 +141,7 @@ def test_a_change_that_does_not_help_is_rejected(monkeypatch: pytest.MonkeyPatch
     again = Equalise().run(balanced, Context(PER_TENSOR, calibration=net.data(64)))
     assert again.model is balanced or again.notes[0].code == "equalised"
     monkeypatch.setattr("prunus.compiler.quantization.equalise.LIMIT", 1.0)  # equalising now changes nothing
-    same = Equalise().run(model, Context(PER_TENSOR, calibration=net.data(64)))
+    same = Equalise().run(model, Context(PER_TENSOR, Options(equalise="always"), net.data(64)))
     assert same.model is model and [note.code for note in same.notes] == ["equalise-rejected"]
 
 
@@ -147,7 +149,7 @@ def test_half_of_the_way_keeps_the_function_and_takes_half_of_the_factors() -> N
     net = scaled_net()
     model = net.model(net.output)  # type: ignore[attr-defined]
     half = model.clone()
-    assert equalise(half.graph, _linears(half), 0.5) == 3
+    assert len(equalise(half.graph, _linears(half), 0.5)) == 3
     assert _error(_outputs(model, net), _outputs(half, net)) < 1e-5
     whole = model.clone()
     equalise(whole.graph, _linears(whole))
@@ -179,12 +181,37 @@ def test_powers_of_two_get_ranges_just_below_them(per_channel: bool) -> None:
     assert _error(reference, _outputs(result.model, net)) < 1e-5
 
 
+def test_activations_gain_where_weights_have_one_scale_per_channel() -> None:
+    net = scaled_net()
+    model = net.model(net.output)  # type: ignore[attr-defined]
+    context = Context(Formats(), Options(rounding="nearest"), net.data(64))
+    result = Equalise().run(model, context)
+    assert [note.code for note in result.notes] == ["equalised"]
+    reference = _outputs(model, net)
+    plain, balanced = (
+        _error(reference, _outputs(Quantize().run(m, context).model, net)) for m in (model, result.model)
+    )
+    assert balanced < 0.2 * plain
+
+
+def test_large_networks_are_tried_with_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = residual_net()
+    model = net.model(net.output)
+    assert module._samples(model) == module.SAMPLES
+    monkeypatch.setattr(module, "TRIAL_MACS", 100 * workload(model).macs)
+    assert module._samples(model) == 100
+    monkeypatch.setattr(module, "TRIAL_MACS", 1.0)
+    assert module._samples(model) == module.LEAST_SAMPLES
+
+
 def test_it_runs_only_where_it_is_wanted() -> None:
+    """Channels that differ little are not worth a try, unless one is asked for."""
     net = residual_net()
     model = net.model(net.output)
     data = net.data()
-    assert Equalise().run(model, Context(Formats(), calibration=data)).model is model
+    assert Equalise().run(model, Context(Formats(), calibration=data)).notes == ()
     assert Equalise().run(model, Context(PER_TENSOR)).model is model
-    assert Equalise().run(model, Context(PER_TENSOR, Options(quantize=False), data)).model is model
+    for options in (Options(quantize=False), Options(equalise="never")):
+        assert Equalise().run(model, Context(PER_TENSOR, options, data)).notes == ()
     asked = Equalise().run(model, Context(Formats(), Options(equalise="always"), data))
     assert asked.notes and asked.notes[0].code.startswith("equalise")
