@@ -324,3 +324,19 @@ def test_channels_may_come_last(channels, element, isa, pool):
             first, last = network.run([x], pool=runner)
             np.testing.assert_array_equal(first, expected)
             np.testing.assert_array_equal(last, expected.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3, 4, 70])
+def test_images_of_one_pixel_are_flattened(channels, batch, isa, pool):
+    network = Network()
+    x = np.random.default_rng(channels).integers(0, 128, (batch, channels, 2, 2)).astype(np.uint8)
+    weight = np.eye(channels, dtype=np.int8)[:, :, None, None].repeat(2, 3)  # sums of a row
+    multiplier, output = Requant.pow2(np.zeros(1, np.int32)), Output("u8", 0, 0, 255)
+    bias = np.zeros(channels, np.int32)
+    network.output(network.conv2d(network.input("u8", x.shape), weight, bias, multiplier, output, strides=(2, 1)))
+    network.plan(isa=isa)
+    expected = x[:, :, :1].sum(3, dtype=np.int32, keepdims=True)
+    for runner in (None, pool):
+        np.testing.assert_array_equal(network.run([x], pool=runner)[0], expected)

@@ -85,14 +85,20 @@ void Lowering::add(std::unique_ptr<Step> step, const char *kind) {
   plan_.steps.push_back(std::move(step));
 }
 
+// One pixel is a matrix of one row, and quicker to turn as such.
+std::unique_ptr<Step> Lowering::flattened(std::int32_t from, std::int32_t to) const {
+  const Value &x = plan_.value(from);
+  const Geometry &g = x.geometry;
+  const bool one_pixel = g.images == 1 && g.height == 1 && g.width == 1;
+  if (x.layout == Layout::rows || (x.layout == Layout::image && one_pixel)) return rows_to_flat(from, to);
+  return x.layout == Layout::image ? image_to_flat(from, to) : flat_to_flat(from, to);
+}
+
 std::int32_t Lowering::flat(std::int32_t id) {
   if (const std::int32_t found = find(id, Layout::flat); found >= 0) return found;
   const std::int32_t from = known_[static_cast<std::size_t>(id)].front(), to = make(id, Layout::flat);
-  switch (plan_.value(from).layout) {
-    case Layout::image: add(image_to_flat(from, to), "image_to_flat"); break;
-    case Layout::rows: add(rows_to_flat(from, to), "rows_to_flat"); break;
-    default: add(flat_to_flat(from, to), "copy");  // a caller's array of the other signedness
-  }
+  const Layout layout = plan_.value(from).layout;  // flat: a caller's array of the other signedness
+  add(flattened(from, to), layout == Layout::image ? "image_to_flat" : layout == Layout::rows ? "rows_to_flat" : "copy");
   return to;
 }
 
@@ -262,11 +268,7 @@ void Lowering::lower_outputs() {
     const std::int32_t from = known.front(), to = make(outputs[i], Layout::flat);
     value(to).output = static_cast<std::int32_t>(i);
     value(to).flip = flip_of(plan_.tensors[static_cast<std::size_t>(outputs[i])].element);
-    switch (plan_.value(from).layout) {
-      case Layout::image: add(image_to_flat(from, to), "output"); break;
-      case Layout::rows: add(rows_to_flat(from, to), "output"); break;
-      default: add(flat_to_flat(from, to), "output");
-    }
+    add(flattened(from, to), "output");
   }
 }
 

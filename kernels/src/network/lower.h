@@ -27,6 +27,8 @@ class Lowering {
   // A value of the tensor in the layout that exists already, or -1.
   std::int32_t find(std::int32_t tensor, Layout layout) const;
   std::int32_t make(std::int32_t tensor, Layout layout);
+  // The step that copies a value of any layout into one of layout flat.
+  std::unique_ptr<Step> flattened(std::int32_t from, std::int32_t to) const;
   // Values in the layout, converted where needed.
   std::int32_t flat(std::int32_t tensor);
   std::int32_t given(std::int32_t tensor);   // flat, the caller's array of the other signedness included

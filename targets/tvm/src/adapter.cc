@@ -27,14 +27,17 @@ namespace {
 constexpr std::align_val_t kAlignment{64};  // what prunus_network_run asks for
 constexpr std::size_t kKeptPlans = 4;       // per region; each holds weights of its own
 
-void require(bool condition, const std::string &what) {
-  if (!condition) throw std::runtime_error("prunus_network: " + what);
+[[noreturn]] void fail(const std::string &what) { throw std::runtime_error("prunus_network: " + what); }
+
+// No std::string: a dozen of these hold at every call, and a small network takes microseconds.
+void require(bool condition, const char *what) {
+  if (!condition) fail(what);
 }
 
 void require(prunus_status status, const char *what, const prunus_network *network) {
   if (status == PRUNUS_OK) return;
   const char *detail = network != nullptr ? prunus_network_error(network) : "";
-  require(false, std::string(what) + ": " + prunus_status_text(status) + (*detail != '\0' ? ", " : "") + detail);
+  fail(std::string(what) + ": " + prunus_status_text(status) + (*detail != '\0' ? ", " : "") + detail);
 }
 
 // -- plans --------------------------------------------------------------------------------------------------------
